@@ -1,0 +1,1 @@
+"""Parse and print: one thin module per family of commands."""

@@ -1,0 +1,317 @@
+"""What each operation answers: plain values that the command line prints and ``--json`` reports.
+
+Field names are the names in the JSON documents (docs/json/), so they are stable.
+Sizes are bytes, times are UTC as ISO 8601 text with microseconds, paths use ``/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Initialized:
+    """``init``: where the repository is, and whether this call made it."""
+
+    path: str
+    project: str
+    created: bool
+    remote: str | None = None  # url of the remote found in artifacts.toml
+
+
+@dataclass(frozen=True)
+class PathChange:
+    """One path that differs; ``status`` is added, removed, modified, or untracked."""
+
+    path: str
+    status: str
+    size_before: int | None = None
+    size_after: int | None = None
+    digest_before: str | None = None
+    digest_after: str | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """``add`` or ``rm --from`` for one artifact: what its draft now has more, less, or otherwise."""
+
+    artifact: str  # project/name
+    type: str
+    added: int
+    modified: int
+    removed: int
+    unchanged: int
+    files_read: int
+    bytes_read: int
+    entries: int  # in the draft now
+    dry_run: bool = False
+    changes: tuple[PathChange, ...] = ()  # filled for --dry-run and -v
+
+
+@dataclass(frozen=True)
+class ArtifactStatus:
+    """One artifact of ``status``: the workspace against the draft, the draft against the base."""
+
+    artifact: str
+    type: str
+    base: str | None  # "v3", "v4~" or nothing committed yet
+    newest: str | None  # the newest live version, when it is not the base
+    staged: tuple[PathChange, ...]
+    unstaged: tuple[PathChange, ...]
+    paths: tuple[str, ...]  # the bound workspace paths
+    entries: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """``status`` of the whole workspace."""
+
+    project: str
+    artifacts: tuple[ArtifactStatus, ...]
+    unpushed: int  # records of the local log that origin does not have
+    remote: str | None
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is staged and nothing differs."""
+        return not any(a.staged or a.unstaged for a in self.artifacts)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """``commit`` or ``put`` of one artifact. ``outcome``: created, existing (equal content), nothing."""
+
+    artifact: str
+    version: str | None
+    digest: str | None
+    outcome: str
+    aliases: tuple[str, ...] = ()
+    entries: int = 0
+    size: int = 0
+    run: str | None = None
+    note: str = ""  # e.g. that the base was not the newest version
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version, whole: ``show``, ``log``, and the rows of ``ls NAME``."""
+
+    project: str
+    name: str
+    type: str
+    version: str  # "v3", or "v4~" while origin has not given the number
+    digest: str
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+    created: str
+    author: str
+    entries: int
+    size: int
+    description: str
+    metadata: dict[str, Any]
+    produced_by: tuple[str, ...]  # run ids
+    used_by: tuple[str, ...]
+    ttl: str | None
+    state: str  # live, deleted
+    base: str | None  # version it was committed on, if that is known
+    here: bool  # all its bytes are in the local store
+    pushed: bool
+
+
+@dataclass(frozen=True)
+class ArtifactInfo:
+    """One artifact: the rows of ``ls``."""
+
+    project: str
+    name: str
+    type: str
+    id: str
+    description: str
+    versions: int
+    latest: str | None
+    aliases: tuple[str, ...]
+    size: int  # of the newest version
+    updated: str | None
+
+
+@dataclass(frozen=True)
+class EntryInfo:
+    """One path in a version: the rows of ``ls REF``. ``kind``: file, executable, link, reference."""
+
+    path: str
+    kind: str
+    size: int | None
+    digest: str | None
+    target: str | None = None  # of a link
+    uri: str | None = None  # of a reference
+    identity: str | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``diff``: ``before`` and ``after`` name the two sides (a version, the draft, the workspace)."""
+
+    artifact: str
+    before: str
+    after: str
+    changes: tuple[PathChange, ...]
+
+
+@dataclass(frozen=True)
+class CheckedOut:
+    """``checkout`` or ``get``."""
+
+    artifact: str
+    version: str
+    destination: str
+    written: int
+    bytes: int
+    unchanged: int
+    removed: int
+    linked: int
+    copied_instead: int  # files that --link could not link
+    kept: tuple[str, ...] = ()  # modified or untracked files left alone
+    dry_run: bool = False
+    plan: tuple[PathChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """``alias``, ``tag``, ``edit``, ``rename``, ``delete``, ``restore``, ``reset``: what now holds."""
+
+    artifact: str
+    version: str | None
+    message: str  # one sentence, past tense
+    aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing ``fsck`` found. ``kind`` is an error class or ``record``; ``repaired`` after --repair."""
+
+    kind: str
+    subject: str
+    message: str
+    repaired: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """``fsck``."""
+
+    versions: int
+    objects: int
+    bytes: int
+    full: bool
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()  # records without effect, bytes that are only on a remote
+
+
+@dataclass(frozen=True)
+class Collected:
+    """``gc``: what was moved to the trash, what left it, and why things stay."""
+
+    trashed_objects: int
+    trashed_bytes: int
+    removed_bytes: int
+    restored_objects: int
+    kept: tuple[str, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Usage:
+    """``du``: bytes here, by place and by artifact (``unique``: only that artifact has them)."""
+
+    total: int
+    packs: int
+    objects: int
+    trash: int
+    log: int
+    index: int
+    artifacts: tuple[ArtifactUsage, ...]
+
+
+@dataclass(frozen=True)
+class ArtifactUsage:
+    """Bytes of all live versions of one artifact: as files, and as stored once each."""
+
+    artifact: str
+    versions: int
+    logical: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class RemoteInfo:
+    """One configured remote."""
+
+    name: str
+    url: str
+    id: str | None
+    origin: bool
+    read_only: bool = False
+    single_writer: bool = False
+    notes: tuple[str, ...] = ()  # what the probe found
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """``fetch``: how far the remote's log was read, and what that changed here."""
+
+    remote: str
+    entries: int  # new ones
+    head: int  # number of the last entry read, -1 for none
+    versions: tuple[str, ...]  # new versions, "project/name:v3"
+    renumbered: tuple[str, ...]  # "project/name: v4 is now v5"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """``push``: what landed in the remote's log, and what had to be sent for it."""
+
+    remote: str
+    entry: int | None  # number of the last log entry created, None if nothing was new
+    records: int
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    files: int
+    renumbered: tuple[str, ...] = ()
+    dry_run: bool = False
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """``pull``: the log, then the bytes of the versions asked for."""
+
+    fetched: Fetched
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    checkouts: tuple[str, ...] = ()  # commands that would bring the workspace up to date
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """``clone``."""
+
+    path: str
+    remote: str
+    fetched: Fetched
+
+
+@dataclass(frozen=True)
+class ConfigValue:
+    """One setting, and which file says so (``repository``, ``global``, ``default``)."""
+
+    name: str
+    value: Any
+    source: str = field(default="repository")

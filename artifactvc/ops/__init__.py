@@ -1,0 +1,1 @@
+"""One deed per function: plan, then act."""

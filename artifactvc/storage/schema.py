@@ -1,0 +1,142 @@
+"""The tables of ``index.sqlite``, one migration per step.
+
+The index is what the logs say, arranged for questions; it can be deleted at any
+moment (design, section 2, idea 4). Three groups of tables:
+
+- names: ``artifact`` … ``conflict``, written only by ``core/records.py`` through
+  ``storage/rows.py``; each remote has a database of its own with the same tables,
+  which hold what that remote's log alone says;
+- places: ``pack``, ``object``, ``stamp``, which say where bytes are, and the same
+  for a remote (``remote_file``, ``remote_object``);
+- workspace: ``dirstate`` and ``binding``, the stat cache.
+
+sqlite-utils creates and migrates; it is imported only when ``user_version`` says
+that there is something to do, since its import costs ten times that of ``sqlite3``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from artifactvc.util.files import locked
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+#: ``PRAGMA user_version`` of an index that needs no migration.
+VERSION: Final = 1
+
+#: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
+NAMES: Final[dict[str, dict[str, type]]] = {
+    "artifact": {
+        "id": str, "project": str, "name": str, "type": str, "description": str,
+        "created": str, "deleted": int, "taken": int,
+    },
+    "name": {"project": str, "folded": str, "name": str, "artifact": str, "next": int},
+    "version": {
+        "artifact": str, "number": int, "digest": str, "live": int, "provisional": int,
+        "created": str, "author": str, "description": str, "metadata": str, "count": int,
+        "size": int, "base": str, "ttl": str, "deleted_at": str, "reason": str, "op": str,
+    },
+    "alias": {"artifact": str, "alias": str, "digest": str, "moved_at": str, "moved_by": str, "op": str},
+    "tag": {"artifact": str, "digest": str, "tag": str},
+    "run": {
+        "id": str, "project": str, "name": str, "job_type": str, "group": str, "state": str,
+        "created": str, "ended": str, "author": str, "host": str, "details": str, "exit_code": int,
+    },
+    "produced": {"artifact": str, "digest": str, "run": str, "at": str},
+    "used": {"artifact": str, "digest": str, "run": str, "at": str},
+    "moved": {"artifact": str, "number": int, "digest": str, "to": int, "at": str},
+    "setting": {"name": str, "value": str},
+    "draft": {"id": str, "artifact": str, "state": str, "digest": str, "details": str},
+    "condemned": {"file": str, "entry": int, "at": str},
+    "operation": {"op": str, "source": str, "n": int, "at": str, "author": str, "command": str},
+    "conflict": {"record": str, "source": str, "n": int, "reason": str},
+    "landed": {"record": str, "n": int},
+}  # fmt: skip
+
+#: How many leading columns of each names table are its primary key.
+KEYS: Final[dict[str, int]] = {
+    "artifact": 1, "name": 2, "version": 2, "alias": 2, "tag": 3, "run": 1, "produced": 3, "used": 3,
+    "moved": 2, "setting": 1, "draft": 1, "condemned": 1, "operation": 1, "conflict": 1, "landed": 1,
+}  # fmt: skip
+
+_PLACES: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
+    # pack: one row per local pack file; serial is its short name inside `object`.
+    "pack": ({"serial": int, "name": str, "objects": int, "bytes": int}, ("serial",)),
+    # object: pack 0 means a file of its own under objects/.
+    "object": (
+        {"digest": bytes, "pack": int, "offset": int, "stored": int, "length": int, "codec": int},
+        ("digest",),
+    ),
+    # stamp: size, mtime_ns, ctime_ns, inode of a larger object when its bytes were last verified.
+    "stamp": ({"digest": bytes, "size": int, "mtime": int, "ctime": int, "inode": int, "links": int}, ("digest",)),
+    # remote_index: a remote's index files that were read; remote_file: its stored files.
+    "remote_index": ({"id": str, "n": int, "rows": int}, ("id",)),
+    "remote_file": ({"serial": int, "name": str}, ("serial",)),
+    "remote_object": (
+        {"digest": bytes, "file": int, "offset": int, "stored": int, "length": int, "codec": int},
+        ("digest", "file"),
+    ),
+    # dirstate: one directory of the workspace as last recorded; see storage/workspace.py.
+    "dirstate": ({"path": str, "names": bytes, "stats": bytes, "digests": bytes}, ("path",)),
+    # binding: the directories below `path` were, when recorded, exactly manifest `root` under `prefix`.
+    "binding": ({"path": str, "prefix": str, "artifact": str, "root": str, "generation": int}, ("path", "artifact")),
+    # pending: records of the local log, in order, that origin's log does not hold.
+    "pending": ({"seq": int, "record": str, "n": int, "body": str}, ("seq",)),
+    # undo: rows as they stood before the pending records were applied, newest last.
+    "undo": ({"seq": int, "table": str, "key": str, "row": str}, ("seq",)),
+    "head": ({"log": str, "n": int, "digest": str}, ("log",)),
+    "meta": ({"name": str, "value": str}, ("name",)),
+}
+
+_INDEXES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("artifact", ("project", "name")),
+    ("version", ("artifact", "digest")),
+    ("version", ("digest",)),
+    ("alias", ("artifact", "digest")),
+    ("produced", ("run",)),
+    ("used", ("run",)),
+    ("object", ("pack",)),
+    ("remote_object", ("file",)),
+)
+
+
+def _first(db: Database) -> None:
+    tables: Any = {name: (columns, tuple(columns)[: KEYS[name]]) for name, columns in NAMES.items()}
+    for name, (columns, key) in {**tables, **_PLACES}.items():
+        db.table(name).create(columns, pk=key if len(key) > 1 else key[0], strict=True)
+    for name, indexed in _INDEXES:
+        db.table(name).create_index(list(indexed))
+
+
+STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (("first", _first),)
+
+
+def migrate(path: Path, lock: Path) -> None:
+    """Create the index at *path*, or bring it up to date, under an exclusive lock on *lock*.
+
+    Six processes at once failed 15 of 24 times without the lock (design, section 3).
+    """
+    with locked(lock, exclusive=True):
+        connection = sqlite3.connect(path, timeout=60)
+        try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                migrate_connection(connection)
+        finally:
+            connection.close()
+
+
+def migrate_connection(connection: sqlite3.Connection) -> None:
+    """Bring the tables of an open index up to date; the caller holds the lock."""
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations("artifactvc")
+    for name, step in STEPS:
+        migrations(name=name)(step)
+    migrations.apply(Database(connection))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.commit()

@@ -1,0 +1,174 @@
+"""Files written whole, synced in order, locked, cloned: what every store stands on.
+
+- ``write_atomic`` and ``create_once`` never show a name before its bytes are on disk.
+- ``locked`` is ``flock``: released by the kernel when the process dies, shared or
+  exclusive, never upgraded, close-on-exec (protocol L2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from artifactvc.errors import AvcError, NoSpace, ReadOnly, StorageError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def storage_error(error: OSError, place: str | os.PathLike[str]) -> AvcError:
+    """Return the error to show for *error*, met while writing at *place*."""
+    if error.errno in _FULL:
+        return NoSpace(os.fspath(place))
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(f"cannot write '{os.fspath(place)}': {os.strerror(error.errno)}", hint="check its permissions")
+    return StorageError(f"cannot write '{os.fspath(place)}': {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def writing(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into the StorageError that names *place*."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, place) from error
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make the names in directory *path* durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a directory
+            raise
+    finally:
+        os.close(fd)
+
+
+def make_directories(path: Path) -> None:
+    """Create *path* and its missing parents, each durable in the one above it (protocol L1)."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+        sync_directory(directory.parent)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of *data*: one ``write`` may take less."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write *data* to a file that is not there yet, and sync it; remove it if that fails."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def temporary(directory: Path, stem: str = "t") -> Path:
+    """A path in *directory* that no other process uses."""
+    return directory / f"{stem}-{secrets.token_hex(8)}"
+
+
+def write_atomic(path: Path, data: bytes, *, via: Path | None = None, mode: int = 0o666) -> None:
+    """Replace *path* by *data* in one step, durably; *via* is a directory on the same file system."""
+    staged = temporary(via or path.parent, f".{path.name}")
+    write_new(staged, data, mode=mode)
+    try:
+        os.replace(staged, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(staged)
+        raise
+    sync_directory(path.parent)
+
+
+def create_once(path: Path, data: bytes, *, via: Path) -> bool:
+    """Create *path* holding *data* unless it exists; say whether this call made it.
+
+    The bytes are written and synced under another name first, then linked: ``link``
+    fails if the name is taken, and never shows half a file (protocol L1, R1). Never
+    ``O_EXCL`` and then write: a crash between the two would leave an empty entry.
+    """
+    staged = temporary(via, "new")
+    write_new(staged, data)
+    try:
+        link_exclusive(staged, path)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
+    sync_directory(path.parent)
+    return True
+
+
+_NO_LINK: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+def link_exclusive(source: Path, target: Path) -> None:
+    """Give *source* the name *target*, or raise FileExistsError; *source* may be gone afterwards.
+
+    Where there is no ``link``, ``renameat2(RENAME_NOREPLACE)`` (protocol L1).
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _rename_exclusive(source, target)
+
+
+def _rename_exclusive(source: Path, target: Path) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_fdcwd, noreplace = -100, 1
+    if not hasattr(libc, "renameat2"):
+        raise StorageError(f"'{target.parent}' can neither link nor rename without overwriting")
+    if libc.renameat2(at_fdcwd, os.fsencode(source), at_fdcwd, os.fsencode(target), noreplace) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EINVAL, errno.ENOSYS):
+            raise StorageError(f"'{target.parent}' can neither link nor rename without overwriting")
+        raise OSError(code, os.strerror(code), os.fspath(target))
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
+    """Hold ``flock`` on *path* for the block; it is created if need be.
+
+    With *wait* false, BlockingIOError if somebody holds it otherwise. A file that
+    cannot be opened for writing (a read-only repository) is opened for reading.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        with contextlib.suppress(NotImplementedError):
+            fcntl.flock(fd, flags if wait else flags | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
