@@ -12,6 +12,7 @@ import importlib.util
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ _KEPT = ("AVC_SOAK", "AVC_SEED", "AVC_REQUIRE_SERVERS")
 for _name in list(os.environ):
     if _name.startswith(_FOREIGN) and _name not in _KEPT:
         del os.environ[_name]
+_HOME = tempfile.TemporaryDirectory(prefix="avc-tests-home-", ignore_cleanup_errors=True)  # of fixtures shared by tests
+os.environ["HOME"] = _HOME.name
 # SDKs that find no credentials ask a metadata address for them; tests never do.
 os.environ.update(AWS_EC2_METADATA_DISABLED="true", NO_GCE_CHECK="true", NO_COLOR="1")
 
