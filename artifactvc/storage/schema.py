@@ -33,7 +33,7 @@ VERSION: Final = 1
 NAMES: Final[dict[str, dict[str, type]]] = {
     "artifact": {
         "id": str, "project": str, "name": str, "type": str, "description": str,
-        "created": str, "deleted": int, "taken": int,
+        "created": str, "deleted": int, "joins": str,
     },
     "name": {"project": str, "folded": str, "name": str, "artifact": str, "next": int},
     "version": {
@@ -75,7 +75,7 @@ _PLACES: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
     # stamp: size, mtime_ns, ctime_ns, inode of a larger object when its bytes were last verified.
     "stamp": ({"digest": bytes, "size": int, "mtime": int, "ctime": int, "inode": int, "links": int}, ("digest",)),
     # remote_index: a remote's index files that were read; remote_file: its stored files.
-    "remote_index": ({"id": str, "n": int, "rows": int}, ("id",)),
+    "remote_index": ({"id": str, "n": int, "digest": str, "size": int, "rows": int}, ("id",)),
     "remote_file": ({"serial": int, "name": str}, ("serial",)),
     "remote_object": (
         {"digest": bytes, "file": int, "offset": int, "stored": int, "length": int, "codec": int},

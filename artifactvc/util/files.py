@@ -30,12 +30,17 @@ def storage_error(error: OSError, place: str | os.PathLike[str]) -> AvcError:
     return StorageError(f"cannot write '{os.fspath(place)}': {error.strerror or error}")
 
 
+_REFUSED: Final = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
 @contextlib.contextmanager
 def writing(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError of the block into the StorageError that names *place*."""
+    """Turn what the disk refuses in the block (full, read-only, broken) into the StorageError that names *place*."""
     try:
         yield
     except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
         raise storage_error(error, place) from error
 
 

@@ -1,0 +1,58 @@
+"""Collect what nothing needs: the only remover of objects.
+
+Under the exclusive lock that every writer holds shared (protocol L2), and not trusting
+that lock alone (L3): objects go to ``trash/``, from where a later gc, after the grace,
+moves back what a live version or a draft needs, and only then unlinks. A draft or log
+that cannot be read stops gc before it moves anything (L4).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from artifactvc.core.results import Collected
+from artifactvc.ops.roots import kept_manifests, needed
+from artifactvc.ops.session import Session
+from artifactvc.util.text import format_size, parse_duration, parse_time
+
+
+def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected:
+    """Move unneeded objects to the trash, and empty what has lain there longer than *grace*.
+
+    *grace* is a duration ("14d"): also how long a deleted version can be restored.
+    """
+    duration = parse_duration(grace)
+    with session.avc.collecting():
+        session.caught_up = False
+        keep = needed(session, duration)
+        store = session.avc.store
+        if dry_run:
+            plan = store.plan_sweep(keep)
+            kept = _kept(session, duration, len(keep), [f"would move {format_size(plan.bytes)} to the trash"])
+            return Collected(plan.objects, plan.bytes, store.trash_bytes(), 0, kept, True)
+        older_than = time.time() - duration.total_seconds()
+        settled = store.settle_trash(lambda digest: bytes.fromhex(digest) in keep, older_than)
+        label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
+        swept = store.sweep(keep, label)
+        return Collected(
+            swept.objects, swept.bytes, settled.bytes, settled.restored, _kept(session, duration, len(keep), [])
+        )
+
+
+def _kept(session: Session, duration: object, objects: int, lines: list[str]) -> tuple[str, ...]:
+    from datetime import timedelta
+
+    assert isinstance(duration, timedelta)
+    rows = session.index.connection.execute("SELECT count(*) FROM version WHERE live = 1").fetchone()
+    live, drafts = rows[0], len(session.avc.drafts.all())
+    lines.append(f"{objects} objects are needed by {live} live versions and {drafts} drafts")
+    oldest = parse_time(session.clock()) - duration
+    deleted = session.index.connection.execute("SELECT deleted_at FROM version WHERE live = 0").fetchall()
+    within = [row for row in deleted if row[0] and parse_time(row[0]) > oldest]
+    if within:
+        lines.append(f"{len(within)} deleted versions can still be restored: their grace is not over")
+    return tuple(lines)
+
+
+__all__ = ["collect", "kept_manifests"]

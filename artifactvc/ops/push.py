@@ -1,0 +1,352 @@
+"""Send what a remote lacks: objects, then where they are, then one entry of its log.
+
+Order and safety (protocol P2, P6, P8, N4):
+
+1. Read the log to its end; plan against it; a conflict refuses all before any upload.
+2. Upload the objects that have no uncondemned copy there, in packs, under names that are
+   never used twice. Each file that is safely there is noted in a journal, so a push that
+   is killed sends at most the file under way again.
+3. Upload the index of those files; create entry *n*. If *n* is taken, read it, plan again.
+4. While it is not known whether entry *n* was taken, only the identical bytes are sent,
+   only for *n*; a push that gives up says that it may still land, and the next one looks
+   for its operation first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from artifactvc.core.compare import new_objects
+from artifactvc.core.entries import MAX_BYTES, LogEntry, Record, decode_entry, encode_entry, entry_digest
+from artifactvc.core.model import Digest
+from artifactvc.core.results import Pushed
+from artifactvc.core.strict import dump_json
+from artifactvc.errors import MissingObject, OutcomeUnknown, ReadOnly, RemoteUnavailable, StorageError
+from artifactvc.ops import resolve
+from artifactvc.ops.complete import batches
+from artifactvc.ops.fetch import fetch, provisional_numbers, record_renumbering, remote_name
+from artifactvc.ops.push_plan import Plan, PushOptions, candidates, of_versions, plan_push
+from artifactvc.ops.session import Session
+from artifactvc.ops.transfer import require_objects
+from artifactvc.storage.log import entry_name
+from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote_index import Place, encode_places
+from artifactvc.util.files import locked, make_directories, write_all, writing
+
+#: Records that one entry takes; more make several entries.
+_RECORDS: Final = 900
+_ENTRY_BYTES: Final = MAX_BYTES - (64 << 10)
+#: How often a push whose number was taken plans again before it asks to be run again.
+_TRIES: Final = 50
+
+
+@dataclass
+class _Push:
+    """One push under way: its identity and what it has stored on the remote so far."""
+
+    op: str
+    place: str  # directory under packs/
+    stored: dict[Digest, Place] = field(default_factory=dict)
+    indexed: set[str] = field(default_factory=set)
+    sent_bytes: int = 0
+    sent_objects: int = 0
+    sent_files: int = 0
+    last_entry: int | None = None
+    landed: int = 0
+
+
+def push(
+    session: Session, name: str | None, refs: Sequence[str], options: PushOptions, *, dry_run: bool = False
+) -> Pushed:
+    """Bring *refs*, or all that is new, into a remote's log with the objects it needs. Drafts are never pushed."""
+    name = remote_name(session, name)
+    remote = session.remote(name)
+    if remote.table.get("read_only") or remote.transport.read_only:
+        raise ReadOnly(f"remote '{name}' can only be read", hint="push to another remote")
+    make_directories(remote.directory)
+    with locked(remote.directory / "push.lock", exclusive=True):  # one process pushes for all that wait (R7)
+        session.caught_up = False  # the one before us may have pushed our work too
+        return _push_locked(session, remote, refs, options, dry_run)
+
+
+def _push_locked(
+    session: Session, remote: Remote, refs: Sequence[str], options: PushOptions, dry_run: bool
+) -> Pushed:
+    numbers = provisional_numbers(session)
+    fetched = fetch(session, remote.name)
+    chosen = [resolve.version(session, ref) for ref in refs]
+    keys = [(found.artifact["id"], found.version["digest"]) for found in chosen]
+    state: _Push | None = None
+    versions: list[str] = []
+    for attempt in range(_TRIES):
+        wanted = candidates(session, remote)
+        if keys:
+            wanted = of_versions(wanted, keys)
+        plan = plan_push(remote, wanted, options)
+        if not plan.records:
+            break
+        if dry_run:
+            return _dry(session, remote, plan)
+        if state is None:
+            remote.verify_identity()
+            state = _resume(session, remote)
+            session.index.catch_up()
+            continue  # what an earlier push left behind may have landed: look again
+        if attempt > 3:
+            time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # others push too: jittered back-off (R7)
+        with session.avc.writing():
+            _store(session, remote, plan, state)
+            if _land(session, remote, plan, state):
+                versions.extend(plan.versions)
+        remote.fetch()
+        session.index.catch_up()
+    else:
+        raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="push again")
+    if state is None:
+        state = _Push("", "")
+    elif state.landed:
+        remote.journal_path.unlink(missing_ok=True)
+        if remote.name == session.avc.origin:
+            record_renumbering(session, numbers)
+    skipped = plan.skipped
+    renumbered = tuple(dict.fromkeys(fetched.renumbered))
+    for alias in skipped:
+        session.say(f"alias '{alias}' was left out: somebody else moved it")
+    return Pushed(
+        remote.name,
+        push_state.last_entry,
+        push_state.landed,
+        tuple(dict.fromkeys(versions)),
+        push_state.sent_objects,
+        push_state.sent_bytes,
+        push_state.sent_files,
+        renumbered,
+    )
+
+
+def _dry(session: Session, remote: Remote, plan: Plan) -> Pushed:
+    lacking = _lacking(session, remote, plan, {})
+    total = sum(size for size in lacking.values())
+    lines = [f"would push {version}" for version in plan.versions]
+    lines.append(f"would write {len(plan.records)} records and send {len(lacking)} objects ({total} bytes)")
+    return Pushed(
+        remote.name, None, len(plan.records), tuple(plan.versions), len(lacking), total, 0, (), True, tuple(lines)
+    )
+
+
+# ---- objects -----------------------------------------------------------------------------------
+
+
+def _lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, Place]) -> dict[Digest, int]:
+    """Objects that the plan's records need and that have no uncondemned copy on the remote, with their sizes.
+
+    Needing is by object, not by file; what a version that is live there shares with ours
+    is safe by P1, so equal nodes are not even read.
+    """
+    lacking: dict[Digest, int] = {}
+    condemned = {row["file"] for row in remote.rows.find("condemned")}
+
+    def note(batch: dict[Digest, int]) -> None:
+        there = remote.locate(batch)
+        for digest, size in batch.items():
+            own = stored.get(digest)
+            if digest not in there and (own is None or own.file in condemned):
+                lacking[digest] = size
+
+    for root, live in plan.roots:
+        if root in live:
+            continue
+        sizes: dict[Digest, int] = {}
+        for digest, size in new_objects(root, live[-2:], session.node):
+            sizes[digest] = size
+            if len(sizes) >= 5000:
+                note(sizes)
+                sizes = {}
+        note(sizes)
+    note({digest: 0 for digest in plan.objects})
+    return lacking
+
+
+def _store(session: Session, remote: Remote, plan: Plan, state: _Push) -> None:
+    """Upload every object that the plan needs and the remote lacks, noting each file in the journal."""
+    lacking = _lacking(session, remote, plan, state.stored)
+    if not lacking:
+        return
+    absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
+    if absent:
+        _bring(session, remote, absent)
+    session.progress.start("Uploading", total=sum(lacking.values()), unit="bytes")
+    from artifactvc.storage.outgoing import outgoing_files
+
+    for outgoing in outgoing_files(session.avc.store, list(lacking), session.avc.tmp):
+        file = f"{state.place}/{outgoing.name}"
+        try:
+            remote.transport.upload(f"packs/{file}", outgoing.source)
+        finally:
+            outgoing.discard()
+        places = [Place(row.digest, file, row.offset, row.stored, row.length, row.codec) for row in outgoing.rows]
+        _note(remote, {"file": file, "rows": [list(place[:1]) + list(place[2:]) for place in places]})
+        for place in places:
+            state.stored[place.digest] = place
+            session.progress.advance(lacking.get(place.digest, 0))
+        state.sent_files += 1
+        state.sent_objects += len(places)
+        state.sent_bytes += sum(place.stored for place in places)
+    session.progress.finish()
+
+
+def _bring(session: Session, remote: Remote, absent: Sequence[Digest]) -> None:
+    """Who lacks the bytes copies them from a condemned file or another remote, or fails (protocol P6)."""
+    try:
+        require_objects(session, absent, "the push")
+    except MissingObject as error:
+        raise MissingObject(
+            error.digest,
+            f"here, on '{remote.name}' or any other remote; nothing was pushed",
+            hint="add the files again, or fetch from a clone that has them",
+        ) from error
+
+
+def _note(remote: Remote, line: dict[str, Any]) -> None:
+    """Append one line to the push journal, durably."""
+    with writing(remote.journal_path):
+        fd = os.open(remote.journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(fd, json.dumps(line).encode() + b"\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+# ---- the entry -----------------------------------------------------------------------------------
+
+
+def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
+    """Create the next entry with the plan's records; False if somebody took its number first."""
+    places = _unindexed(remote, plan, state)
+    index: tuple[dict[str, Any], ...] = ()
+    if places:
+        data = encode_places(places)
+        name = f"{state.place}-{secrets.token_hex(4)}"
+        remote.transport.upload(f"index/{name}", data)
+        index = ({"id": name, "digest": entry_digest(data), "size": len(data)},)
+        keep = remote.directory / "index"
+        make_directories(keep)
+        (keep / name).write_bytes(data)
+    for position, records in enumerate(_parts(plan.records)):
+        n, before = remote.head()
+        entry = LogEntry(
+            n + 1,
+            state.op if position == 0 and not state.landed else secrets.token_hex(16),
+            session.avc.id,
+            before,
+            session.author,
+            session.clock(),
+            "push",
+            tuple(records),
+            index if position == 0 else (),
+        )
+        data = encode_entry(entry)
+        _note(remote, {"entry": entry.n, "data": data.decode()})
+        if not _create(remote, entry.n, data):
+            return False
+        remote.accept(entry.n, data)
+        remote.catch_up()
+        state.indexed.update(place.file for place in places)
+        state.last_entry = entry.n
+        state.landed += len(records)
+    return True
+
+
+def _unindexed(remote: Remote, plan: Plan, state: _Push) -> list[Place]:
+    condemned = {row["file"] for row in remote.rows.find("condemned")}
+    return [p for p in state.stored.values() if p.file not in state.indexed and p.file not in condemned]
+
+
+def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """The records in lots that fit an entry."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        length = len(dump_json(record)) + 1
+        if part and (len(part) >= _RECORDS or size + length > _ENTRY_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield part
+
+
+def _create(remote: Remote, n: int, data: bytes) -> bool:
+    """Create entry *n*; after a doubtful answer look what stands there, and send only the same bytes (P8)."""
+    for attempt in range(6):
+        try:
+            made = remote.transport.create(f"log/{entry_name(n)}", data)
+        except (OutcomeUnknown, RemoteUnavailable) as error:
+            found = _look(remote, n)
+            if found is None:
+                if attempt < 5:
+                    time.sleep(random.uniform(0.1, 0.4) * 2**attempt)
+                    continue
+                raise OutcomeUnknown(
+                    f"the push to '{remote.name}' got no answer: unknown, it may still land",
+                    hint=f"run 'avc push {remote.name}' again: it looks for this push first",
+                ) from error
+            return found == data
+        # A lost answer and a retry below us look like a conflict with our own write: compare.
+        return made or _look(remote, n) == data
+    raise AssertionError("unreachable")
+
+
+def _look(remote: Remote, n: int) -> bytes | None:
+    try:
+        return remote.transport.read_many([f"log/{entry_name(n)}"], limit=MAX_BYTES)[0]
+    except (RemoteUnavailable, OutcomeUnknown):
+        return None
+
+
+def _resume(session: Session, remote: Remote) -> _Push:
+    """Take up what a push that did not finish has sent; settle the entry it may have created (P8)."""
+    lines = remote.journal()
+    if not lines or "op" not in lines[0]:
+        return _begin(remote)
+    state = _Push(str(lines[0]["op"]), str(lines[0]["place"]))
+    for line in lines[1:]:
+        if "file" in line:
+            for digest, offset, stored, length, codec in line["rows"]:
+                state.stored[digest] = Place(digest, line["file"], offset, stored, length, codec)
+    entries = [line for line in lines if "entry" in line]
+    if entries and not _settle(session, remote, int(entries[-1]["entry"]), entries[-1]["data"].encode()):
+        return state
+    return _begin(remote) if entries else state
+
+
+def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:
+    """Whether the entry of an earlier push stands in the log: it is looked for, and sent again if its number is free."""
+    if n <= remote.head()[0]:
+        return remote.log.data(n) == data
+    decode_entry(data, n)
+    if not _create(remote, n, data):
+        remote.fetch()
+        return False
+    remote.accept(n, data)
+    remote.catch_up()
+    session.index.catch_up()
+    session.say(f"an earlier push to '{remote.name}' has landed as entry {n}")
+    return True
+
+
+def _begin(remote: Remote) -> _Push:
+    state = _Push(secrets.token_hex(16), secrets.token_hex(8))
+    Path(remote.journal_path).unlink(missing_ok=True)
+    _note(remote, {"op": state.op, "place": state.place})
+    return state

@@ -1,0 +1,265 @@
+"""What a push would write into a remote's log: decided on values, nothing is sent.
+
+The records that the remote lacks are played against the state that its log makes,
+inside a transaction that is rolled back: numbers are given, conflicts found (protocol
+N3 to N5), and what becomes live, hence needs stored bytes, is known (P2, P3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from artifactvc.core.entries import LogEntry, Record
+from artifactvc.core.model import Digest
+from artifactvc.core.records import apply_record, holder, live_version, name_row, needed_objects, resolve
+from artifactvc.errors import AliasConflict, Conflict, NameTaken
+from artifactvc.ops.session import Session
+from artifactvc.storage.database import begin
+from artifactvc.storage.index import ORIGIN
+from artifactvc.storage.remote import HEAD, Remote
+from artifactvc.storage.rows import SqliteRows
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """How to treat what others did meanwhile."""
+
+    force: bool = False  # move aliases and overwrite edits that others made
+    except_aliases: bool = False  # leave out aliases that conflict
+    join: bool = False  # make versions part of a remote artifact of the same name
+
+
+@dataclass
+class Plan:
+    """Records to append, and what they make live."""
+
+    records: list[Record] = field(default_factory=list)
+    roots: list[tuple[Digest, list[Digest]]] = field(default_factory=list)  # manifest, manifests live there to skip
+    objects: set[Digest] = field(default_factory=set)  # descriptions, metadata, run details
+    versions: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    joined: dict[str, str] = field(default_factory=dict)
+
+
+Candidate = tuple[LogEntry, int]
+_PLAYED: Final = "plan"
+
+
+def candidates(session: Session, remote: Remote) -> list[Candidate]:
+    """The records that *remote* lacks, in order: local ones for origin, origin's for any other remote."""
+    if remote.name == session.avc.origin:
+        return list(session.index.pending())
+    origin = session.avc.index._origin
+    if origin is None:
+        return []
+    rows = remote.rows
+    out: list[Candidate] = []
+    n, digest = session.index.head(ORIGIN)
+    for entry, _ in origin.since(0, None):
+        if entry.n > n:
+            break
+        for position, record in enumerate(entry.records):
+            if record["kind"] != "condemn" and rows.get("landed", entry.record_id(position)) is None:
+                out.append((entry, position))
+    return out
+
+
+def of_versions(wanted: Sequence[Candidate], chosen: Iterable[tuple[str, Digest]]) -> list[Candidate]:
+    """Those of *wanted* that concern the versions *chosen* (artifact id, digest)."""
+    chosen = set(chosen)
+    artifacts = {artifact for artifact, _ in chosen}
+    runs = {
+        entry.records[p].get("run") for entry, p in wanted if (entry.records[p].get("artifact"), entry.records[p].get("digest")) in chosen
+    }  # fmt: skip
+
+    def concerns(record: Record) -> bool:
+        if record["kind"] == "run":
+            return record.get("run") in runs
+        if record.get("artifact") not in artifacts:
+            return False
+        if record["kind"] == "artifact":
+            return True
+        digest = record.get("digest") or record.get("set", {}).get("digest")
+        return (record["artifact"], digest) in chosen
+
+    return [(entry, p) for entry, p in wanted if concerns(entry.records[p])]
+
+
+class _Planner:
+    def __init__(self, remote: Remote, options: PushOptions) -> None:
+        self.remote, self.options, self.plan = remote, options, Plan()
+        self.rows = SqliteRows(remote.connection)
+        self.touched: dict[tuple[str, Digest], None] = {}
+
+    def take(self, entry: LogEntry, position: int) -> None:
+        record = self._pushed(entry, position)
+        kind, keep = record["kind"], True
+        if record.get("artifact") in self.plan.joined:
+            record["artifact"] = self.plan.joined[record["artifact"]]
+        if kind == "artifact":
+            keep = self._artifact(record)
+        elif kind == "version" and "set" not in record:
+            self._version(record)
+        elif kind in ("version", "ttl"):
+            self._edit(record)
+        elif kind == "alias":
+            keep = self._alias(record)
+        elif kind == "restore":
+            self._touch(record)
+        if keep:
+            self.plan.records.append(record)
+            played = LogEntry(-1, entry.op, "", None, entry.author, entry.time, "", (record,))
+            apply_record(self.rows, played, 0, _PLAYED, final=True)
+
+    def _pushed(self, entry: LogEntry, position: int) -> Record:
+        """The record as it will stand there: with the id, time and author of the entry it was made in."""
+        record = dict(entry.records[position])
+        record["id"] = entry.record_id(position)
+        record.setdefault("time", entry.time)
+        record.setdefault("author", entry.author)
+        return record
+
+    def _artifact(self, record: Record) -> bool:
+        changes = record.get("set", {})
+        row = self.rows.get("artifact", record["artifact"])
+        if row is None and "name" in changes:
+            there = holder(self.rows, changes["project"], changes["name"])
+            if there is None:
+                return True
+            if not self.options.join:
+                raise NameTaken(
+                    f"remote '{self.remote.name}' has another artifact '{there['name']}' in project '{there['project']}'",
+                    hint="push with --join to make your versions part of it, or rename yours with 'avc rename'",
+                )
+            if there["type"] != changes["type"]:
+                raise Conflict(f"'{there['name']}' has type '{there['type']}' there and '{changes['type']}' here")
+            self.plan.joined[record["artifact"]] = there["id"]
+            record["set"], record["was"] = {"joins": there["id"]}, {}
+            return True
+        if row is not None and "name" in changes:
+            self._renaming(row, record)
+        elif row is not None and "description" in changes:
+            self._clash(record, row, f"artifact '{row['name']}'", ("description",))
+        return True
+
+    def _renaming(self, row: dict[str, Any], record: Record) -> None:
+        new = record["set"]["name"]
+        if record.get("was", {}).get("name") != row["name"] and row["name"] != new:
+            raise Conflict(
+                f"'{record['was'].get('name')}' was renamed to '{row['name']}' on remote '{self.remote.name}'",
+                hint=f"run 'avc rename {new} {row['name']}' to take that name, or choose together",
+            )
+        life = name_row(self.rows, row["project"], new)
+        if life["artifact"] not in (None, row["id"]):
+            raise NameTaken(f"the name '{new}' belongs, or belonged, to another artifact on remote '{self.remote.name}'")
+
+    def _version(self, record: Record) -> None:
+        artifact = resolve(self.rows, record["artifact"])
+        if artifact is not None and not artifact["deleted"]:
+            life = name_row(self.rows, artifact["project"], artifact["name"])
+            if live_version(self.rows, artifact["id"], record["digest"]) is None:
+                if self.remote.name == self.remote.avc.origin:
+                    record["number"] = max(life["next"], record.get("number", 0))
+                elif record.get("number", 0) < life["next"]:
+                    raise Conflict(
+                        f"'{artifact['name']}:v{record.get('number', 0)}' is other content on remote '{self.remote.name}'",
+                        hint="that remote was used with another origin; its numbers cannot be given twice",
+                    )
+        self._touch(record)
+
+    def _touch(self, record: Record) -> None:
+        self.touched[record["artifact"], record["digest"]] = None
+
+    def _edit(self, record: Record) -> None:
+        version = live_version(self.rows, record["artifact"], record.get("digest", ""))
+        if version is not None:
+            self._clash(record, version, f"v{version['number']}", tuple(record.get("set", {})))
+
+    def _clash(self, record: Record, row: dict[str, Any], what: str, fields: Iterable[str]) -> None:
+        """Another edit of the same field is a conflict (protocol N5); equal values are none."""
+        for name in fields:
+            there, was = row.get(name), record.get("was", {}).get(name)
+            if there in (was, record["set"][name]):
+                continue
+            if not self.options.force:
+                raise Conflict(
+                    f"the {name} of {what} was changed on remote '{self.remote.name}' meanwhile",
+                    hint="run 'avc show' to see it, edit again, or push with --force to replace it",
+                )
+            record["was"] = {**record["was"], name: there}
+
+    def _alias(self, record: Record) -> bool:
+        if record["alias"] == "latest":
+            return True
+        there = self.rows.get("alias", record["artifact"], record["alias"])
+        at = there["digest"] if there else None
+        was, wish = record.get("was", {}).get("digest"), record.get("set", {}).get("digest")
+        if at in (was, wish):
+            return True
+        if self.options.except_aliases:
+            self.plan.skipped.append(record["alias"])
+            return False
+        if not self.options.force:
+            raise self._alias_conflict(record, there)
+        record["was"] = {"digest": at}
+        return True
+
+    def _alias_conflict(self, record: Record, there: dict[str, Any] | None) -> AliasConflict:
+        artifact = resolve(self.rows, record["artifact"])
+        name = artifact["name"] if artifact else record["artifact"]
+        if there is None:
+            what = f"alias '{record['alias']}' of '{name}' was removed on remote '{self.remote.name}' meanwhile"
+        else:
+            version = live_version(self.rows, record["artifact"], there["digest"])
+            number = f"v{version['number']}" if version else there["digest"][:12]
+            what = (
+                f"alias '{record['alias']}' of '{name}' was moved to {number} by {there['moved_by']}"
+                f" at {there['moved_at'][:19].replace('T', ' ')} on remote '{self.remote.name}'"
+            )
+        return AliasConflict(what, hint="push with --force to move it, or --except-aliases to push the rest")
+
+    def finish(self, live_before: dict[str, list[Digest]]) -> Plan:
+        plan = self.plan
+        for artifact_id, digest in self.touched:
+            artifact = resolve(self.rows, artifact_id)
+            version = live_version(self.rows, artifact["id"], digest) if artifact else None
+            if artifact is None or version is None:
+                continue  # deleted again before it was ever pushed: needs no bytes
+            plan.roots.append((digest, live_before.get(artifact["id"], [])))
+            plan.versions.append(f"{artifact['project']}/{artifact['name']}:v{version['number']}")
+        for record in plan.records:
+            plan.objects.update(needed_objects(record))
+        plan.versions = list(dict.fromkeys(plan.versions))
+        return plan
+
+
+class _Undo(Exception):
+    pass
+
+
+def plan_push(remote: Remote, wanted: Sequence[Candidate], options: PushOptions) -> Plan:
+    """Return what pushing *wanted* to *remote* would write, given its log as read so far.
+
+    Raises the Conflict that refuses the whole push, before anything is uploaded (protocol N4).
+    """
+    planner = _Planner(remote, options)
+    plan = planner.plan
+    try:
+        with begin(remote.connection):
+            live_before: dict[str, list[Digest]] = {}
+            rows = remote.connection.execute(
+                "SELECT artifact, digest FROM version WHERE live = 1 ORDER BY artifact, number"
+            )
+            for artifact, digest in rows:
+                live_before.setdefault(artifact, []).append(digest)
+            for entry, position in wanted:
+                planner.take(entry, position)
+            plan = planner.finish(live_before)
+            raise _Undo
+    except _Undo:
+        return plan
+
+
+__all__ = ["HEAD", "Candidate", "Plan", "PushOptions", "candidates", "of_versions", "plan_push"]

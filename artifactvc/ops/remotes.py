@@ -1,0 +1,221 @@
+"""Remotes configured, cloned from, pulled from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from artifactvc.core import names
+from artifactvc.core.records import holder
+from artifactvc.core.results import Cloned, Pulled, RemoteInfo
+from artifactvc.errors import BadName, NameTaken, RemoteMissing, StaleVersion, UsageError
+from artifactvc.ops import resolve
+from artifactvc.ops.complete import missing_here
+from artifactvc.ops.fetch import fetch, remote_name
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session
+from artifactvc.ops.transfer import require_objects
+from artifactvc.storage.remote import Remote, describe, read_description
+from artifactvc.storage.transport import RemoteOptions, open_transport, probe
+
+
+def add(session: Session, name: str, url: str, options: RemoteOptions, *, single_writer: bool = False) -> RemoteInfo:
+    """Configure a remote after trying what its storage can do (protocol R1)."""
+    names.check_remote_name(name)
+    avc = session.avc
+    if name in avc.remotes:
+        raise NameTaken(f"remote '{name}' exists", hint="run 'avc remote set-url' to move it, or choose another name")
+    if name == session.entity:
+        raise BadName(f"a remote cannot be called '{name}', as this repository's entity is", hint="choose another name")
+    url = absolute_url(url)
+    transport = open_transport(url, options)
+    found = probe(transport, single_writer=single_writer)
+    body = read_description(transport) if found.read_only else describe(transport, session.project)
+    if body is None:
+        raise RemoteMissing(f"'{url}' can only be read and holds no avc remote", hint="push to it from a place that may write")
+    table: dict[str, Any] = {"url": url, "id": body["id"]}
+    given = {"endpoint_url": options.endpoint_url, "profile": options.profile, "region": options.region}
+    table |= {key: value for key, value in given.items() if value}
+    table |= {"read_only": True} if found.read_only else {}
+    table |= {"single_writer": True} if single_writer else {}
+    twin = next((other for other, held in avc.remotes.items() if held["id"] == body["id"]), None)
+    if twin is not None:
+        session.say(f"'{name}' is the same remote as '{twin}'")
+    _configure(session, lambda remotes: remotes.__setitem__(name, table))
+    if avc.origin == name:
+        avc.bindings.update(lambda artifacts: None, origin=url)
+    return RemoteInfo(name, url, body["id"], avc.origin == name, found.read_only, single_writer, tuple(found.notes))
+
+
+def absolute_url(url: str) -> str:
+    """*url* with a relative or local path made absolute, so that it means the same from everywhere."""
+    if "://" in url:
+        parts = urlsplit(url)
+        if parts.password or ("@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]):
+            raise UsageError(
+                "a remote's address cannot hold a password", hint="use the credentials file, a profile or the environment"
+            )
+        if parts.scheme == "file":
+            return os.path.abspath(parts.path)
+        return url.rstrip("/")
+    return os.path.abspath(os.path.expanduser(url))
+
+
+def _configure(session: Session, change: Any) -> None:
+    def edit(document: Any) -> None:
+        import tomlkit
+
+        if "remotes" not in document:
+            document["remotes"] = tomlkit.table(is_super_table=True)
+        change(document["remotes"])
+
+    session.avc.edit_config(edit)
+    session.caught_up = False
+
+
+def info(session: Session, name: str) -> RemoteInfo:
+    """One configured remote."""
+    table = session.avc.remotes[name]
+    return RemoteInfo(
+        name,
+        table["url"],
+        table["id"],
+        session.avc.origin == name,
+        bool(table.get("read_only")),
+        bool(table.get("single_writer")),
+    )
+
+
+def listing(session: Session) -> list[RemoteInfo]:
+    """Every configured remote, in the order they were added."""
+    return [info(session, name) for name in session.avc.remotes]
+
+
+def remove(session: Session, name: str) -> RemoteInfo:
+    """Forget a remote; nothing on it is touched."""
+    held = info(session, remote_name(session, name))
+    unpushed = held.origin and any(True for _ in session.index.pending())
+    if unpushed:
+        session.say(f"there is unpushed work: it stays here, numbered by the next origin, or by this repository alone")
+    _configure(session, lambda remotes: remotes.pop(name))
+    if not any(table["id"] == held.id for table in session.avc.remotes.values()):
+        Remote.forget_id(session.avc, str(held.id))
+    return held
+
+
+def set_url(session: Session, name: str, url: str) -> RemoteInfo:
+    """Say where a remote is now; it must be the same remote."""
+    held = info(session, remote_name(session, name))
+    url = absolute_url(url)
+    table = dict(session.avc.remotes[name])
+    options = RemoteOptions(
+        endpoint_url=table.get("endpoint_url"), profile=table.get("profile"), region=table.get("region")
+    )
+    body = read_description(open_transport(url, options))
+    if body is None or body["id"] != held.id:
+        raise RemoteMissing(
+            f"'{url}' is not the remote '{name}'", hint="to use another remote, run 'avc remote remove' and 'avc remote add'"
+        )
+    _configure(session, lambda remotes: remotes[name].__setitem__("url", url))
+    if held.origin:
+        session.avc.bindings.update(lambda artifacts: None, origin=url)
+    return info(session, name)
+
+
+def set_origin(session: Session, name: str) -> RemoteInfo:
+    """Let another remote give the numbers (protocol N2)."""
+    remote_name(session, name)
+
+    def change(remotes: Any) -> None:
+        for other in remotes:
+            remotes[other].pop("origin", None)
+        remotes[name]["origin"] = True
+
+    _configure(session, change)
+    session.avc.bindings.update(lambda artifacts: None, origin=session.avc.remotes[name]["url"])
+    fetch(session, name)
+    return info(session, name)
+
+
+# ---- pull, clone -----------------------------------------------------------------------------
+
+
+def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bool = False) -> Pulled:
+    """Read the log, then bring the bytes of the versions asked for; the workspace is not touched."""
+    name = remote_name(session, name)
+    fetched = fetch(session, name)
+    wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
+    count = size = 0
+    shown = []
+    for found in wanted:
+        lacking = list(missing_here(session, found.version["digest"]))
+        label = f"{found.full_name}:{found.shown}"
+        shown.append(label)
+        if dry_run:
+            count += len(lacking)
+            continue
+        brought = require_objects(session, lacking, label)
+        count, size = count + brought.objects, size + brought.bytes
+    return Pulled(fetched, tuple(shown), count, size, _checkouts(session, wanted), dry_run)
+
+
+def _default_versions(session: Session) -> list[Found]:
+    """What ``artifacts.toml`` names, else the ``latest`` of each artifact."""
+    rows = session.index.rows
+    out: list[Found] = []
+    for bound in session.avc.bindings.artifacts.values():
+        artifact = holder(rows, bound.project, bound.name)
+        if artifact is None or bound.digest is None:
+            continue
+        version = resolve.live_by_digest(session, artifact["id"], bound.digest)
+        if version is None:
+            number = names.parse_ref(f"x:{bound.version}").number if bound.version else None
+            there = rows.get("version", artifact["id"], number)
+            if there is not None and there["live"]:
+                raise StaleVersion(
+                    f"artifacts.toml names {bound.name}:{bound.version} with content {bound.digest:.12},"
+                    f" but {bound.name}:{bound.version} is {there['digest']:.12}",
+                    hint=f"run 'avc checkout {bound.name}:{bound.version}' to take that one, or restore artifacts.toml",
+                )
+            session.say(f"artifacts.toml names {bound.name}:{bound.version}, which no log has: is it pushed?")
+            continue
+        out.append(Found(artifact, version))
+    if out or session.avc.bindings.artifacts:
+        return out
+    for artifact in rows.find("artifact"):
+        latest = rows.get("alias", artifact["id"], "latest")
+        version = resolve.live_by_digest(session, artifact["id"], latest["digest"]) if latest else None
+        if version is not None and not artifact["deleted"]:
+            out.append(Found(artifact, version))
+    return out
+
+
+def _checkouts(session: Session, wanted: Sequence[Found]) -> tuple[str, ...]:
+    """Commands that would bring the workspace to the versions pulled."""
+    out = []
+    for found in wanted:
+        bound = session.avc.bindings.find(found.artifact["project"], found.artifact["name"])
+        there = bound is not None and any((session.avc.workspace / b.path).exists() for b in bound.paths)
+        if bound is None or bound.digest != found.version["digest"] or not there:
+            name = found.artifact["name"]
+            full = name if found.artifact["project"] == session.project else found.full_name
+            out.append(f"avc checkout {full}:{found.shown.rstrip('~')}")
+    return tuple(out)
+
+
+def clone_description(url: str, options: RemoteOptions) -> tuple[str, dict[str, Any]]:
+    """The absolute address and ``avc.json`` of a remote to clone; RemoteMissing if there is none."""
+    url = absolute_url(url)
+    body = read_description(open_transport(url, options))
+    if body is None:
+        raise RemoteMissing(f"there is no avc remote at '{url}'", hint="check the address; 'avc remote add' makes one")
+    return url, body
+
+
+def after_clone(session: Session, url: str, path: Path) -> Cloned:
+    """Read the log of a remote that was just added; bytes come when they are asked for."""
+    name = remote_name(session, None)
+    return Cloned(str(path), url, fetch(session, name))

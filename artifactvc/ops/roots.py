@@ -1,0 +1,92 @@
+"""What must be kept: every object that a live version, a draft or a name still needs (protocol L4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from artifactvc.core.compare import new_objects
+from artifactvc.core.model import Digest
+from artifactvc.errors import Corrupt, MissingObject
+from artifactvc.ops.session import Session
+from artifactvc.storage.remote import held_by_remotes
+from artifactvc.util.text import parse_time
+
+
+def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str]]:
+    """(digest, what it is) of every manifest to keep: live versions, those deleted within *grace*, and drafts.
+
+    A draft that cannot be read raises Corrupt, and gc stops.
+    """
+    oldest = parse_time(session.clock()) - grace
+    kept: dict[Digest, str] = {}
+    rows = session.index.connection.execute(
+        "SELECT v.digest, v.live, v.deleted_at, v.number, coalesce(a.name, a.id) FROM version v"
+        " JOIN artifact a ON a.id = v.artifact ORDER BY v.artifact, v.number"
+    )
+    for digest, live, deleted_at, number, name in rows:
+        if live or deleted_at is None or parse_time(deleted_at) > oldest:
+            kept.setdefault(digest, f"{name}:v{number}")
+    for draft in session.avc.drafts.all():
+        kept.setdefault(draft.root, f"the draft of '{draft.name}'")
+        if draft.base:
+            kept.setdefault(draft.base, f"the base of the draft of '{draft.name}'")
+    return list(kept.items())
+
+
+def small_objects(session: Session) -> Iterator[Digest]:
+    """Descriptions, metadata and run details that names still point at, deleted versions' too."""
+    connection = session.index.connection
+    for sql in (
+        "SELECT description FROM artifact WHERE description IS NOT NULL",
+        "SELECT description FROM version WHERE description IS NOT NULL",
+        "SELECT metadata FROM version WHERE metadata IS NOT NULL",
+        "SELECT details FROM run WHERE details IS NOT NULL",
+    ):
+        for row in connection.execute(sql):
+            yield row[0]
+
+
+def needed(session: Session, grace: timedelta) -> set[bytes]:
+    """Every digest to keep, as 32 bytes each.
+
+    A manifest node that is not here can be passed over only if a remote holds it: its
+    objects are then only a cache. Otherwise it cannot be told what to keep, and MissingObject
+    or Corrupt stops gc before anything is moved.
+    """
+    keep = {bytes.fromhex(digest) for digest in small_objects(session)}
+    seen: list[Digest] = []
+    for digest, what in kept_manifests(session, grace):
+        try:
+            for found, _ in new_objects(digest, seen[-2:], session.avc.store.read):
+                keep.add(bytes.fromhex(found))
+        except MissingObject as error:
+            _pass_over(session, error, digest, what)
+            keep.add(bytes.fromhex(digest))
+            keep.update(_partly(session, digest))
+            continue
+        seen.append(digest)
+    return keep
+
+
+def _pass_over(session: Session, error: MissingObject, digest: Digest, what: str) -> None:
+    if not held_by_remotes(session.avc, [error.digest]) and not _pushed(session, digest):
+        raise Corrupt(
+            f"{what} needs the object '{error.digest:.12}', which is not here: nothing was collected",
+            hint="run 'avc fsck --repair' first",
+        ) from error
+
+
+def _pushed(session: Session, digest: Digest) -> bool:
+    row = session.index.connection.execute(
+        "SELECT 1 FROM version WHERE digest = ? AND provisional = 0", (digest,)
+    ).fetchone()
+    return row is not None and session.avc.origin is not None
+
+
+def _partly(session: Session, digest: Digest) -> Iterator[bytes]:
+    """What can be reached of a manifest that is partly here: node by node, passing over what is missing."""
+    from artifactvc.core.compare import reachable_here
+
+    for found in reachable_here(digest, session.avc.store.read):
+        yield bytes.fromhex(found)

@@ -1,0 +1,138 @@
+"""What every operation works with: one open repository, who is asking, and where to speak.
+
+``append`` is the only way in which a name changes here: it plans records against the
+newest state and creates the next entry of the local log, again if somebody was faster.
+Order of every change: objects, then the log entry, then the index (protocol L1).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from artifactvc.core.entries import LogEntry, Record, encode_entry
+from artifactvc.core.model import Digest
+from artifactvc.core.strict import dump_json, parse_json
+from artifactvc.errors import Corrupt, MissingObject
+from artifactvc.storage.avcdir import AvcDir
+from artifactvc.storage.database import begin
+from artifactvc.storage.index import LOCAL, Index
+from artifactvc.storage.remote import Remote
+from artifactvc.util.progress import NoProgress, Progress
+from artifactvc.util.text import now
+
+
+@dataclass
+class Session:
+    """One open repository and the person who uses it."""
+
+    avc: AvcDir
+    author: str
+    project: str
+    entity: str
+    progress: Progress = field(default_factory=NoProgress)
+    notices: list[str] = field(default_factory=list)
+    clock: Callable[[], str] = now
+    caught_up: bool = False
+    _remotes: dict[str, Remote] = field(default_factory=dict)
+
+    def remote(self, name: str) -> Remote:
+        """A configured remote, opened once per command; ``close`` closes them all."""
+        if name not in self._remotes:
+            self._remotes[name] = Remote(self.avc, name)
+        return self._remotes[name]
+
+    def close(self) -> None:
+        """Close every index."""
+        for remote in self._remotes.values():
+            remote.close()
+        self._remotes.clear()
+        self.avc.close()
+
+    @property
+    def index(self) -> Index:
+        """The index, caught up with the logs once per command."""
+        index = self.avc.index
+        if not self.caught_up:
+            index.catch_up()
+            self.caught_up = True
+        return index
+
+    def say(self, text: str) -> None:
+        """Leave a line for people, to be shown beside the result."""
+        if text not in self.notices:
+            self.notices.append(text)
+
+    def node(self, digest: Digest) -> bytes:
+        """The bytes of a manifest node or another small object, here or from a remote."""
+        try:
+            return self.avc.store.read(digest)
+        except MissingObject:
+            from artifactvc.ops.transfer import fetch_objects
+
+            if not fetch_objects(self, [digest]):
+                raise
+            return self.avc.store.read(digest)
+
+
+def append(session: Session, command: str, plan: Callable[[], Sequence[Record]]) -> LogEntry | None:
+    """Create the next local log entry with the records that *plan* answers; None if it answers none.
+
+    *plan* runs on the newest state and again whenever another process created the entry
+    first. The index's write lock is held meanwhile, which keeps that rare; what makes it
+    safe is that an entry can be created only once.
+    """
+    avc, index = session.avc, session.index
+    op = secrets.token_hex(16)
+    while True:
+        with begin(avc.connect()):
+            index.catch_up()
+            records = tuple(plan())
+            if not records:
+                return None
+            n, before = index.head(LOCAL)
+            entry = LogEntry(n + 1, op, avc.id, before, session.author, session.clock(), command, records)
+            if avc.log.create(entry.n, encode_entry(entry)):
+                index.catch_up()
+                return entry
+
+
+# ---- salted objects -------------------------------------------------------------------------
+
+
+def salted(value: Any) -> bytes:
+    """*value* as an object whose digest tells nothing about it (design, section 3, "Log entry")."""
+    return dump_json({"salt": secrets.token_hex(16), "value": value}) + b"\n"
+
+
+def unsalted(data: bytes) -> Any:
+    """The value in a salted object; Corrupt if it is none."""
+    body = parse_json(data, limit=64 << 20, what="a description or metadata object", error=Corrupt)
+    if not isinstance(body, dict) or "value" not in body:
+        raise Corrupt("a description or metadata object is damaged")
+    return body["value"]
+
+
+def read_salted(session: Session, digest: Digest | None, default: Any) -> Any:
+    """The value of a salted object, or *default* where there is none or its bytes cannot be had now."""
+    if digest is None:
+        return default
+    try:
+        return unsalted(session.node(digest))
+    except MissingObject:
+        session.say("some descriptions or metadata are not here: run 'avc fetch' when the remote can be reached")
+        return default
+
+
+@contextmanager
+def storing(session: Session) -> Iterator[Any]:
+    """A store writer under the shared lock; what it put is durable when the block ends.
+
+    For callers that name what they stored afterwards, the lock must last longer: they
+    hold ``avc.writing()`` around this (locks of one process nest).
+    """
+    with session.avc.writing(), session.avc.store.writer() as writer:
+        yield writer

@@ -1,0 +1,512 @@
+"""``Repository``: every operation of the command line, typed and silent.
+
+One method is one operation of ``ops``, with the same names and results
+(``artifactvc.core.results``). What people should be told besides the result is left in
+``notices``. Environment variables are read here and nowhere below (design, section 7).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from artifactvc.core import names
+from artifactvc.errors import BadName, NoRepository, UsageError
+from artifactvc.ops.session import Session
+from artifactvc.storage import avcdir, settings
+from artifactvc.storage.avcdir import AvcDir
+from artifactvc.util.progress import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from artifactvc.core import results
+    from artifactvc.storage.transport import RemoteOptions
+
+
+def variable(environ: Mapping[str, str], name: str) -> str | None:
+    """The value of ``AVC_<name>``, else of the ``WANDB_`` variable of the same meaning; None if empty."""
+    return environ.get(f"AVC_{name}") or environ.get(f"WANDB_{name}") or None
+
+
+def _first(*values: object) -> str:
+    return next((str(value) for value in values if value), "")
+
+
+class Repository:
+    """An open repository; use it as a context manager, or call ``close``."""
+
+    def __init__(self, avc: AvcDir, environ: Mapping[str, str], progress: Progress | None = None) -> None:
+        self._environ = environ
+        self._global = settings.load_toml(settings.global_path(environ))
+        config = avc.config
+        login = environ.get("USER") or environ.get("LOGNAME") or "unknown"
+        user = _first(variable(environ, "USER"), config.get("user"), self._global.get("user"), login)
+        entity = _first(variable(environ, "ENTITY"), config.get("entity"), self._global.get("entity"), login)
+        project = _first(variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized")
+        self._session = Session(avc, user, names.check_project(project), entity, progress or NoProgress())
+
+    # ---- opening ---------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        start: str | Path = ".",
+        *,
+        environ: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Repository:
+        """Open the repository of ``AVC_DIR``, else the one in *start* or above it; NoRepository if there is none."""
+        environ = os.environ if environ is None else environ
+        named = environ.get("AVC_DIR")
+        if named:
+            root = Path(os.path.abspath(named))
+            root = root if root.name == avcdir.NAME else root / avcdir.NAME
+            if not (root / "config.toml").is_file():
+                raise NoRepository(named)
+        else:
+            root = avcdir.find(Path(start))
+        repository = cls(AvcDir(root), environ, progress)
+        repository._recover()
+        return repository
+
+    @classmethod
+    def init(
+        cls,
+        directory: str | Path = ".",
+        *,
+        project: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Repository, results.Initialized]:
+        """Make a repository in *directory*, or open the one there.
+
+        A remote that ``artifacts.toml`` names becomes origin.
+        """
+        from artifactvc.core.results import Initialized
+
+        environ = os.environ if environ is None else environ
+        workspace = Path(os.path.abspath(directory))
+        if project is not None:
+            names.check_project(project)
+        chosen = project or variable(environ, "PROJECT") or _project_from(workspace)
+        root = workspace / avcdir.NAME
+        created = avcdir.create(root, chosen)
+        repository = cls(AvcDir(root), environ, progress)
+        if project is not None and not created and repository.project != project:
+            repository.config_set("project", project)
+            repository = cls(AvcDir(root), environ, progress)
+        repository._session.index  # noqa: B018  the index is made now, not at the first question
+        url = repository._session.avc.bindings.origin
+        if url is not None and not repository._session.avc.remotes:
+            from artifactvc.storage.transport import RemoteOptions
+
+            repository.remote_add("origin", url, options=RemoteOptions())
+        return repository, Initialized(str(root), repository.project, created, url)
+
+    @classmethod
+    def clone(
+        cls,
+        url: str,
+        directory: str | Path | None = None,
+        *,
+        options: RemoteOptions | None = None,
+        environ: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Repository, results.Cloned]:
+        """Make a repository in *directory* (else one named like the remote) with *url* as origin, and read its log."""
+        from artifactvc.ops import remotes
+        from artifactvc.storage.transport import RemoteOptions
+
+        options = options or RemoteOptions()
+        url, body = remotes.clone_description(url, options)
+        target = Path(os.path.abspath(directory or url.rstrip("/").rpartition("/")[2] or "clone"))
+        if target.is_dir() and any(target.iterdir()):
+            raise UsageError(f"'{target}' is there and not empty", hint="name another directory")
+        target.mkdir(parents=True, exist_ok=True)
+        project = body.get("project")
+        repository, _ = cls.init(
+            target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
+        )
+        repository.remote_add("origin", url, options=options)
+        return repository, remotes.after_clone(repository._session, url, target)
+
+    def _recover(self) -> None:
+        """Finish or clean what a killed command left in ``tmp``."""
+        tmp = self._session.avc.tmp
+        try:
+            left = next(os.scandir(tmp), None)
+        except FileNotFoundError:
+            return
+        if left is not None:
+            from artifactvc.ops.recovery import recover
+
+            recover(self._session)
+
+    def close(self) -> None:
+        """Close the index."""
+        self._session.close()
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        """The workspace: the directory around ``.artifacts``."""
+        return self._session.avc.workspace
+
+    @property
+    def project(self) -> str:
+        """The project of names that are written without one."""
+        return self._session.project
+
+    @property
+    def entity(self) -> str:
+        """The first part of a three-part name that means this repository."""
+        return self._session.entity
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for people, beside the results; the caller shows and clears them."""
+        return self._session.notices
+
+    # ---- workspace ---------------------------------------------------------------------------
+
+    def add(
+        self,
+        paths: Sequence[str | Path] = (),
+        *,
+        to: str | None = None,
+        type: str | None = None,
+        prefix: str | None = None,
+        move: bool = False,
+        follow: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> list[results.Staged]:
+        """Stage files and directories, or every bound path where none is given."""
+        from artifactvc.ops import stage
+
+        options = stage.AddOptions(to, type, prefix, move, follow, force, dry_run)
+        return stage.add(self._session, [os.fspath(path) for path in paths], options)
+
+    def remove(self, name: str, paths: Sequence[str], *, dry_run: bool = False) -> results.Staged:
+        """Take entries, or all below a directory, out of an artifact's draft."""
+        from artifactvc.ops import stage
+
+        return stage.remove(self._session, name, paths, dry_run=dry_run)
+
+    def status(self, names: Sequence[str] = ()) -> results.Status:
+        """Compare workspace, drafts and base versions."""
+        from artifactvc.ops import status
+
+        return status.status(self._session, names)
+
+    def commit(
+        self,
+        names: Sequence[str] = (),
+        *,
+        message: str | None = None,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        ttl: str | None = None,
+        run: str | None = None,
+        dry_run: bool = False,
+    ) -> list[results.Committed]:
+        """Make versions of the drafts; an empty list where nothing is staged."""
+        from artifactvc.ops import commit
+
+        options = commit.CommitOptions(message, aliases, tags, metadata, ttl, run)
+        return commit.commit(self._session, names, options, dry_run=dry_run)
+
+    def reset(self, name: str) -> results.Named:
+        """Drop an artifact's draft; files and versions stay."""
+        from artifactvc.core.results import Named
+        from artifactvc.ops import commit
+
+        dropped = commit.reset(self._session, name)
+        return Named(name, None, f"dropped the draft of '{name}'" if dropped else f"'{name}' had no draft")
+
+    def checkout(
+        self,
+        ref: str,
+        destination: str | Path | None = None,
+        *,
+        prefixes: Sequence[str] = (),
+        link: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> results.CheckedOut:
+        """Write the files of a version into a directory, its bound path where none is named."""
+        from artifactvc.ops import checkout
+
+        options = checkout.CheckoutOptions(tuple(prefixes), link, force, dry_run)
+        return checkout.checkout(self._session, ref, destination, options)
+
+    def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
+        """Download a version, whole or below *prefix*, to *root* or ``artifacts/name:vN``; nothing is bound."""
+        from artifactvc.ops import checkout
+
+        default = variable(self._environ, "ARTIFACT_DIR") or "artifacts"
+        return checkout.get(self._session, ref, root, prefix, Path(default))
+
+    def put(
+        self,
+        path: str | Path,
+        *,
+        name: str,
+        type: str | None = None,
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        job_type: str = "cli_put",
+        prefix: str | None = None,
+        follow: bool = False,
+    ) -> results.Committed:
+        """Store a file or directory from anywhere as a version, with a run that produced it."""
+        from artifactvc.ops import commit, put
+
+        options = commit.CommitOptions(
+            description, aliases, tags, metadata, run=run_id or variable(self._environ, "RUN_ID"), command="put"
+        )
+        return put.put(self._session, os.fspath(path), name, type, options, job_type, prefix or "", follow=follow)
+
+    # ---- questions ---------------------------------------------------------------------------
+
+    def log(self, name: str, *, limit: int | None = None) -> Iterator[results.VersionInfo]:
+        """The live versions of an artifact, newest first."""
+        from artifactvc.ops import query
+
+        return query.log(self._session, name, limit)
+
+    def versions(self, name: str) -> Iterator[results.VersionInfo]:
+        """The same as ``log``, all of it."""
+        return self.log(name)
+
+    def show(self, ref: str) -> results.VersionInfo:
+        """All about one version."""
+        from artifactvc.ops import query
+
+        return query.show(self._session, ref)
+
+    def artifacts(self) -> Iterator[results.ArtifactInfo]:
+        """Every artifact."""
+        from artifactvc.ops import query
+
+        return query.artifacts(self._session)
+
+    def entries(self, ref: str, prefix: str = "") -> Iterator[results.EntryInfo]:
+        """The entries of a version, at or below *prefix*."""
+        from artifactvc.ops import query
+
+        return query.entries(self._session, ref, prefix)
+
+    def projects(self) -> list[str]:
+        """Every project that has an artifact."""
+        from artifactvc.ops import query
+
+        return query.column(self._session, "project")
+
+    def types(self) -> list[str]:
+        """Every type that an artifact has."""
+        from artifactvc.ops import query
+
+        return query.column(self._session, "type")
+
+    def read(self, ref: str, path: str) -> Iterator[bytes]:
+        """The bytes of one file in a version, in pieces."""
+        from artifactvc.ops import query
+
+        return query.read(self._session, ref, path)
+
+    def diff(self, a: str | None = None, b: str | None = None) -> list[results.Difference]:
+        """Workspace and base; workspace and version *a*; or versions *a* and *b*."""
+        from artifactvc.ops import query, status
+
+        if a is not None and b is not None:
+            return [query.diff_versions(self._session, a, b)]
+        return status.diff(self._session, a)
+
+    def du(self) -> results.Usage:
+        """Bytes on disk."""
+        from artifactvc.ops import query
+
+        return query.usage(self._session)
+
+    # ---- names -------------------------------------------------------------------------------
+
+    def alias(self, ref: str, names: Sequence[str], *, remove: bool = False) -> results.Named:
+        """Point aliases at a version, or take them off it."""
+        from artifactvc.ops import change
+
+        return change.alias(self._session, ref, names, remove=remove)
+
+    def tag(self, ref: str, names: Sequence[str], *, remove: bool = False) -> results.Named:
+        """Add tags to a version, or take them off."""
+        from artifactvc.ops import change
+
+        return change.tag(self._session, ref, names, remove=remove)
+
+    def edit(
+        self,
+        ref: str | None = None,
+        *,
+        artifact: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> results.Named:
+        """Change a description or metadata; metadata is merged, None removes a key."""
+        from artifactvc.ops import change
+
+        return change.edit(self._session, ref, artifact=artifact, description=description, metadata=metadata)
+
+    def rename(self, name: str, new: str) -> results.Named:
+        """Give an artifact another name."""
+        from artifactvc.ops import change
+
+        return change.rename(self._session, name, new)
+
+    def delete(self, ref: str, *, delete_aliases: bool = False, dry_run: bool = False) -> results.Named:
+        """Mark a version deleted."""
+        from artifactvc.ops import change
+
+        return change.delete(self._session, ref, delete_aliases=delete_aliases, dry_run=dry_run)
+
+    def restore(self, ref: str) -> results.Named:
+        """Take a deletion back."""
+        from artifactvc.ops import change
+
+        return change.restore(self._session, ref)
+
+    # ---- upkeep ------------------------------------------------------------------------------
+
+    def fsck(self, *, full: bool = False, repair: bool = False) -> results.Checked:
+        """Check everything; with *full* every byte, with *repair* mend what can be mended."""
+        from artifactvc.ops import fsck
+
+        return fsck.fsck(self._session, full=full, repair=repair)
+
+    def gc(self, *, grace: str | None = None, dry_run: bool = False) -> results.Collected:
+        """Move what nothing needs to the trash; remove what has been there for the grace."""
+        from artifactvc.ops import gc
+
+        chosen = grace or str(self.config_get("gc.grace").value)
+        return gc.collect(self._session, chosen, dry_run=dry_run)
+
+    # ---- remotes -----------------------------------------------------------------------------
+
+    def remote_add(
+        self, name: str, url: str, *, options: RemoteOptions, single_writer: bool = False
+    ) -> results.RemoteInfo:
+        """Configure a remote after probing it."""
+        from artifactvc.ops import remotes
+
+        return remotes.add(self._session, name, url, options, single_writer=single_writer)
+
+    def remote_remove(self, name: str) -> results.RemoteInfo:
+        """Forget a remote."""
+        from artifactvc.ops import remotes
+
+        return remotes.remove(self._session, name)
+
+    def remotes(self) -> list[results.RemoteInfo]:
+        """The configured remotes."""
+        from artifactvc.ops import remotes
+
+        return remotes.listing(self._session)
+
+    def remote_set_url(self, name: str, url: str) -> results.RemoteInfo:
+        """Say where a remote is now."""
+        from artifactvc.ops import remotes
+
+        return remotes.set_url(self._session, name, url)
+
+    def remote_origin(self, name: str) -> results.RemoteInfo:
+        """Let another remote give the numbers."""
+        from artifactvc.ops import remotes
+
+        return remotes.set_origin(self._session, name)
+
+    def fetch(self, remote: str | None = None) -> results.Fetched:
+        """Read a remote's log; no data."""
+        from artifactvc.ops import fetch
+
+        return fetch.fetch(self._session, remote)
+
+    def push(
+        self,
+        remote: str | None = None,
+        refs: Sequence[str] = (),
+        *,
+        force: bool = False,
+        except_aliases: bool = False,
+        join: bool = False,
+        dry_run: bool = False,
+    ) -> results.Pushed:
+        """Send what a remote lacks."""
+        from artifactvc.ops import push
+        from artifactvc.ops.push_plan import PushOptions
+
+        return push.push(self._session, remote, refs, PushOptions(force, except_aliases, join), dry_run=dry_run)
+
+    def pull(self, remote: str | None = None, refs: Sequence[str] = (), *, dry_run: bool = False) -> results.Pulled:
+        """Read a remote's log, then bring the bytes of versions."""
+        from artifactvc.ops import remotes
+
+        return remotes.pull(self._session, remote, refs, dry_run=dry_run)
+
+    # ---- settings, completion ----------------------------------------------------------------
+
+    def config_get(self, name: str) -> results.ConfigValue:
+        """One setting, and which file says so."""
+        from artifactvc.core.results import ConfigValue
+
+        default = settings.default_of(name)
+        for source, table in (("repository", self._session.avc.config), ("global", self._global)):
+            value = settings.get_dotted(table, name)
+            if value is not None:
+                return ConfigValue(name, value, source)
+        if not default:
+            default = {"entity": self.entity, "user": self._session.author, "project": self.project}.get(name, "")
+        return ConfigValue(name, default, "default")
+
+    def config_set(self, name: str, value: str, *, globally: bool = False) -> results.ConfigValue:
+        """Change one setting, here or for every repository of this user."""
+        from artifactvc.core.results import ConfigValue
+
+        settings.default_of(name)
+        if globally:
+            settings.set_dotted(settings.global_path(self._environ), name, value)
+            return ConfigValue(name, value, "global")
+        if name == "entity" and value in self._session.avc.remotes:
+            raise BadName(f"the entity cannot be called '{value}', as a remote is", hint="choose another name")
+        settings.set_dotted(self._session.avc.root / "config.toml", name, value)
+        self._session.avc.config = settings.load_toml(self._session.avc.root / "config.toml")
+        return ConfigValue(name, value, "repository")
+
+    def config_list(self) -> list[results.ConfigValue]:
+        """Every setting with its value."""
+        return [self.config_get(name) for name in sorted(settings.SETTINGS)]
+
+    def complete(self, kind: str, prefix: str) -> list[str]:
+        """Words that begin with *prefix*: kind ``artifact``, ``ref`` (also behind ``:``), ``alias`` or ``remote``."""
+        from artifactvc.ops import completion
+
+        return completion.complete(self._session, kind, prefix)
+
+
+def _project_from(workspace: Path) -> str:
+    """A project named like the workspace's directory."""
+    try:
+        return names.check_project(workspace.name)
+    except BadName:
+        return "uncategorized"

@@ -1,0 +1,159 @@
+"""``artifacts.toml`` in the workspace: which paths are which artifact, at which version.
+
+It is meant for Git: after ``git clone``, it says what to pull. It may come from a
+stranger, so names, digests and paths are checked before use (protocol H1, H3).
+Comments in it live: it is rewritten with tomlkit, under a lock, in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from artifactvc.core import names
+from artifactvc.core.manifest import check_path
+from artifactvc.core.model import is_digest
+from artifactvc.errors import AvcError, Corrupt
+from artifactvc.storage.settings import edit_toml, load_toml
+from artifactvc.util.files import locked
+
+FILE: Final = "artifacts.toml"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A path of the workspace (``/`` separated, ``.`` for all of it) and where it stands in the artifact."""
+
+    path: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One ``[[artifact]]``: the base version that the workspace's files were taken from or written as."""
+
+    project: str
+    name: str
+    type: str
+    version: str | None = None
+    digest: str | None = None
+    paths: tuple[Binding, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells artifacts apart: project and name."""
+        return self.project, self.name
+
+    def with_path(self, binding: Binding) -> Bound:
+        """The same with *binding* added, in place of an earlier one for its path."""
+        kept = tuple(b for b in self.paths if b.path != binding.path)
+        return replace(self, paths=tuple(sorted((*kept, binding), key=lambda b: b.path)))
+
+
+class Bindings:
+    """The file, read when made; ``update`` reads it again under the lock before it writes."""
+
+    def __init__(self, workspace: Path, lock: Path) -> None:
+        self._path, self._lock = workspace / FILE, lock
+        self._read()
+
+    def _read(self) -> None:
+        document = load_toml(self._path)
+        try:
+            self.artifacts = {b.key: b for b in map(_bound, document.get("artifact", []))}
+            origin = document.get("origin", {}).get("url")
+        except (AvcError, AttributeError, TypeError, KeyError) as error:
+            message = error.message if isinstance(error, AvcError) else f"{error!r}"
+            raise Corrupt(f"'{self._path.name}' is not as avc writes it: {message}", hint="mend it by hand") from error
+        self.origin: str | None = origin if isinstance(origin, str) else None
+
+    def find(self, project: str, name: str) -> Bound | None:
+        """The artifact of this name, in any case, or None."""
+        for bound in self.artifacts.values():
+            if bound.project == project and bound.name.lower() == name.lower():
+                return bound
+        return None
+
+    def of_path(self, path: str) -> tuple[Bound, Binding] | None:
+        """The artifact and binding whose directory holds *path*, the deepest where there are several."""
+        best: tuple[Bound, Binding] | None = None
+        for bound in self.artifacts.values():
+            for binding in bound.paths:
+                inside = binding.path in (".", path) or path.startswith(binding.path + "/")
+                if inside and (best is None or len(binding.path) > len(best[1].path)):
+                    best = bound, binding
+        return best
+
+    def update(self, change: Callable[[dict[tuple[str, str], Bound]], None], *, origin: str | None = None) -> None:
+        """Change the artifacts in place and write the file, durably, if that changed anything."""
+        with locked(self._lock, exclusive=True):
+            self._read()
+            before = dict(self.artifacts)
+            change(self.artifacts)
+            if self.artifacts == before and origin in (None, self.origin):
+                return
+            edit_toml(self._path, lambda document: _write(document, self.artifacts, origin))
+            self.origin = origin or self.origin
+
+
+def _bound(table: dict[str, Any]) -> Bound:
+    digest, version = table.get("digest"), table.get("version")
+    if digest is not None and not is_digest(digest):
+        raise Corrupt(f"bad digest '{str(digest)[:80]}'")
+    if version is not None and names.parse_ref(f"x:{version}").number is None:
+        raise Corrupt(f"bad version '{str(version)[:80]}'")
+    paths = []
+    for row in table.get("paths", []):
+        path, prefix = str(row["path"]), str(row.get("as", ""))
+        paths.append(Binding(path if path == "." else check_path(path), prefix and check_path(prefix)))
+    return Bound(
+        names.check_project(table["project"]),
+        names.check_artifact_name(table["name"]),
+        str(table.get("type", "dataset")),
+        version,
+        digest,
+        tuple(paths),
+    )
+
+
+def _write(document: Any, artifacts: dict[tuple[str, str], Bound], origin: str | None) -> None:
+    import tomlkit
+
+    rows = document.get("artifact")
+    if rows is None:
+        rows = document["artifact"] = tomlkit.aot()
+    wanted = dict(artifacts)
+    for position in range(len(rows) - 1, -1, -1):
+        bound = wanted.pop((rows[position].get("project"), rows[position].get("name")), None)
+        if bound is None:
+            del rows[position]
+        else:
+            _fill(rows[position], bound)
+    for bound in wanted.values():
+        table = tomlkit.table()
+        _fill(table, bound)
+        rows.append(table)
+    if origin is not None:
+        if "origin" not in document:
+            document["origin"] = tomlkit.table()
+        document["origin"]["url"] = origin
+
+
+def _fill(table: Any, bound: Bound) -> None:
+    import tomlkit
+
+    paths = tomlkit.array()
+    for binding in bound.paths:
+        row = tomlkit.inline_table()
+        row.update({"path": binding.path, **({"as": binding.prefix} if binding.prefix else {})})
+        paths.append(row)
+    wanted = {"name": bound.name, "project": bound.project, "type": bound.type, "version": bound.version}
+    for key, value in {**wanted, "digest": bound.digest}.items():
+        if value is None:
+            table.pop(key, None)
+        elif table.get(key) != value:
+            table[key] = value
+    if [dict(row) for row in table.get("paths", [])] != [dict(row) for row in paths] or "paths" not in table:
+        table["paths"] = paths

@@ -1,0 +1,346 @@
+"""A remote: objects and a log on shared storage, and what is remembered of it here.
+
+On the remote (protocol, "Remotes"): ``avc.json``, ``log/``, ``packs/``, ``index/``. Here,
+under ``remotes/<remote id>/``: the entries as read, byte for byte; the index files as
+read; and an index of its own, which holds what that log alone says and where its
+objects are. All of it can be thrown away and read again.
+
+- Push, pull, fetch and clone never list: the log's next number is probed, and every
+  other name is learnt from an entry (protocol R2).
+- An entry is accepted only if it continues the chain that was read before (R3).
+- What a remote sends is bounded, checked and never executed (H1 to H3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from artifactvc.core.entries import MAX_BYTES, LogEntry, decode_entry, entry_digest
+from artifactvc.core.model import Digest
+from artifactvc.core.records import apply_entry
+from artifactvc.core.strict import dump_json, parse_json
+from artifactvc.errors import (
+    BadIndex,
+    BadLogEntry,
+    BrokenChain,
+    Corrupt,
+    NewerFormat,
+    RemoteMissing,
+    UnsafeRemote,
+)
+from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
+from artifactvc.storage.database import begin, connect
+from artifactvc.storage.log import entry_name
+from artifactvc.storage.remote_index import MAX_BYTES as MAX_INDEX_BYTES
+from artifactvc.storage.remote_index import Place, decode_places
+from artifactvc.storage.rows import SqliteRows, clear_names
+from artifactvc.storage.transport import RemoteOptions, Transport, open_transport
+from artifactvc.util.files import make_directories, write_atomic
+
+HEAD: Final = "remote"
+_BATCH: Final = 256
+
+
+def read_description(transport: Transport) -> dict[str, Any] | None:
+    """What ``avc.json`` on the remote says, or None if there is no remote yet."""
+    try:
+        data = transport.read("avc.json", limit=1 << 16)
+    except RemoteMissing:
+        return None
+    what = f"'{transport.url}/avc.json'"
+    body = parse_json(data, limit=1 << 16, what=what, error=Corrupt)
+    if not isinstance(body, dict) or not isinstance(body.get("id"), str):
+        raise Corrupt(f"{what} does not describe a remote", hint="is this the right address?")
+    if body.get("format") != 1:
+        raise NewerFormat(f"the remote '{transport.url}'", f"format {str(body.get('format'))[:20]}")
+    needed = body.get("features", {}).get("read", []) if isinstance(body.get("features"), dict) else []
+    unknown = sorted(set(map(str, needed)) - KNOWN_FEATURES["read"])
+    if unknown:
+        raise NewerFormat(f"the remote '{transport.url}'", f"feature '{unknown[0][:40]}'")
+    if len(body["id"]) != 32 or not set(body["id"]) <= set("0123456789abcdef"):
+        raise Corrupt(f"{what} holds a bad remote id")
+    return body
+
+
+def describe(transport: Transport, project: str) -> dict[str, Any]:
+    """Read ``avc.json``, made by this call where there is none; the first of several wins."""
+    found = read_description(transport)
+    if found is None:
+        features: dict[str, list[str]] = {"read": [], "write": [], "check": [], "delete": []}
+        body = {"format": 1, "features": features, "id": secrets.token_hex(16), "project": project}
+        transport.create("avc.json", dump_json(body) + b"\n")
+        found = read_description(transport)
+    if found is None:
+        raise UnsafeRemote(f"'{transport.url}' does not show a file that was just written")
+    return found
+
+
+def transport_of(table: dict[str, Any]) -> Transport:
+    """The transport to a remote as configured."""
+    return open_transport(
+        table["url"],
+        RemoteOptions(
+            endpoint_url=table.get("endpoint_url"),
+            profile=table.get("profile"),
+            region=table.get("region"),
+            read_only=bool(table.get("read_only", False)),
+        ),
+    )
+
+
+class Remote:
+    """One configured remote. The transport is opened when something is asked of the remote itself."""
+
+    def __init__(self, avc: AvcDir, name: str) -> None:
+        table = avc.remotes[name]
+        self.avc, self.name, self.table = avc, name, table
+        self.id, self.url = str(table["id"]), str(table["url"])
+        self.directory = avc.remote_directory(self.id)
+        self.log = avc.remote_log(self.id)
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The connection to the storage."""
+        return transport_of(self.table)
+
+    @cached_property
+    def connection(self) -> sqlite3.Connection:
+        """This remote's own index."""
+        if not self.directory.is_dir():
+            make_directories(self.directory)
+        return connect(self.directory / "index.sqlite")
+
+    @property
+    def rows(self) -> SqliteRows:
+        """What the remote's log says, as far as it was read."""
+        return SqliteRows(self.connection)
+
+    def close(self) -> None:
+        """Close this remote's index."""
+        if "connection" in self.__dict__:
+            self.connection.close()
+            del self.__dict__["connection"]
+
+    # ---- the log ---------------------------------------------------------------------------
+
+    def head(self) -> tuple[int, Digest | None]:
+        """Number and digest of the last entry that was read; (-1, None) for none."""
+        row = self.connection.execute("SELECT n, digest FROM head WHERE log = ?", (HEAD,)).fetchone()
+        return (-1, None) if row is None else (row[0], row[1])
+
+    def catch_up(self) -> None:
+        """Apply the entries kept here that this remote's index does not know; rebuild it if they disagree."""
+        n, digest = self.head()
+        data = self.log.data(n) if n >= 0 else None
+        if n >= 0 and (data is None or entry_digest(data) != digest):
+            with begin(self.connection):
+                clear_names(self.connection)
+                for table in ("remote_index", "remote_file", "remote_object"):
+                    self.connection.execute(f"DELETE FROM {table}")
+        elif self.log.data(n + 1) is None:
+            return
+        with begin(self.connection):
+            n, digest = self.head()
+            for entry, digest in self.log.since(n + 1, digest):
+                self._apply(entry, digest)
+
+    def _apply(self, entry: LogEntry, digest: Digest) -> None:
+        rows = self.rows
+        apply_entry(rows, entry, HEAD, final=True)
+        for position in range(len(entry.records)):
+            rows.put("landed", {"record": entry.record_id(position), "n": entry.n})
+        for file in entry.index:
+            self.connection.execute(
+                "INSERT OR IGNORE INTO remote_index (id, n, digest, size, rows) VALUES (?, ?, ?, ?, -1)",
+                (file["id"], entry.n, file["digest"], file["size"]),
+            )
+        self.connection.execute("INSERT OR REPLACE INTO head (log, n, digest) VALUES (?, ?, ?)", (HEAD, entry.n, digest))
+
+    def fetch(self) -> int:
+        """Read the entries that the remote has and we do not; return how many.
+
+        With nothing new this is one request. Otherwise twice as many are asked for each
+        time, until one is missing.
+        """
+        self.catch_up()
+        first = n = self.head()[0] + 1
+        ask = 1
+        while True:
+            paths = [f"log/{entry_name(i)}" for i in range(n, n + ask)]
+            answers = self.transport.read_many(paths, limit=MAX_BYTES)
+            found = list(_until_missing(answers))
+            for data in found:
+                self.accept(n, data)
+                n += 1
+            if len(found) < ask:
+                break
+            ask = min(ask * 2, _BATCH)
+        if n > first:
+            self.catch_up()
+        return n - first
+
+    def accept(self, n: int, data: bytes) -> None:
+        """Keep entry *n* of the remote's log, if it continues what was read before (protocol R3)."""
+        try:
+            entry = decode_entry(data, n)
+        except BadLogEntry as error:
+            raise BadLogEntry(
+                f"remote '{self.name}': {error.message}", hint="whoever may write to the remote damaged its log"
+            ) from error
+        before = self.log.data(n - 1) if n else None
+        if entry.before != (entry_digest(before) if before is not None else None):
+            raise BrokenChain(
+                f"the log of remote '{self.name}' does not continue what was read before (entry {n})",
+                hint="it was restored, wiped or replaced; if that was meant, remove the remote and add it again",
+            )
+        if not self.log.create(n, data) and self.log.data(n) != data:
+            raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
+
+    def verify_identity(self) -> None:
+        """Refuse to write to a remote that is another one than was added (protocol R3)."""
+        found = read_description(self.transport)
+        if found is None or found["id"] != self.id:
+            raise BrokenChain(
+                f"remote '{self.name}' at '{self.url}' is not the one that was added",
+                hint="it was wiped or replaced; run 'avc remote remove' and 'avc remote add' if that was meant",
+            )
+
+    # ---- where objects are --------------------------------------------------------------------
+
+    def locate(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
+        """An uncondemned stored copy of each of *digests* that has one."""
+        self._read_indexes()
+        return self._query(digests, condemned=False)
+
+    def locate_condemned(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
+        """A condemned copy, for who lacks the bytes and must copy them while they exist (protocol P6)."""
+        return self._query(digests, condemned=True)
+
+    def located_here(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of *digests* that index files read before say are on the remote; asks nobody."""
+        return set(self._query(digests, condemned=False))
+
+    def _query(self, digests: Iterable[Digest], *, condemned: bool) -> dict[Digest, Place]:
+        sql = (
+            "SELECT f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
+            " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
+            f" WHERE o.digest = ? AND c.file IS {'NOT ' if condemned else ''}NULL ORDER BY o.file DESC LIMIT 1"
+        )
+        found: dict[Digest, Place] = {}
+        for digest in digests:
+            row = self.connection.execute(sql, (bytes.fromhex(digest),)).fetchone()
+            if row is not None:
+                found[digest] = Place(digest, *row)
+        return found
+
+    def file_extent(self, file: str) -> tuple[int, int]:
+        """Bytes of all objects in a stored file, and how many there are, as far as index files tell."""
+        row = self.connection.execute(
+            "SELECT sum(o.stored), count(*) FROM remote_object o JOIN remote_file f ON f.serial = o.file"
+            " WHERE f.name = ?",
+            (file,),
+        ).fetchone()
+        return int(row[0] or 0), int(row[1])
+
+    def _read_indexes(self) -> None:
+        unread = self.connection.execute(
+            "SELECT id, digest, size FROM remote_index WHERE rows < 0 ORDER BY n, id"
+        ).fetchall()
+        for start in range(0, len(unread), _BATCH):
+            part = unread[start : start + _BATCH]
+            datas = self._index_files(part)
+            with begin(self.connection):
+                for (name, digest, size), data in zip(part, datas, strict=True):
+                    what = f"index file '{name}' of remote '{self.name}'"
+                    if data is None or len(data) != size or entry_digest(data) != digest:
+                        raise BadIndex(f"{what} is {'missing' if data is None else 'damaged'}")
+                    self.add_places(name, list(decode_places(data, what)))
+
+    def _index_files(self, part: Sequence[tuple[str, str, int]]) -> list[bytes | None]:
+        """Index files from the copies kept here, else from the remote (and then kept)."""
+        keep = self.directory / "index"
+        if not keep.is_dir():
+            make_directories(keep)
+        found: dict[str, bytes | None] = {}
+        for name, digest, _ in part:
+            with contextlib.suppress(FileNotFoundError):
+                data = (keep / name.replace("/", "_")).read_bytes()
+                if entry_digest(data) == digest:
+                    found[name] = data
+        wanted = [(name, size) for name, _, size in part if name not in found]
+        if wanted:
+            limit = max(size for _, size in wanted)
+            if limit > MAX_INDEX_BYTES:
+                raise BadIndex(f"an index file of remote '{self.name}' claims {limit} bytes")
+            datas = self.transport.read_many([f"index/{name}" for name, _ in wanted], limit=limit)
+            for (name, _), data in zip(wanted, datas, strict=True):
+                found[name] = data
+                if data is not None:
+                    write_atomic(keep / name.replace("/", "_"), data, via=self.avc.tmp)
+        return [found[name] for name, _, _ in part]
+
+    def add_places(self, index_id: str, places: Sequence[Place]) -> None:
+        """Note the rows of one index file as read."""
+        with begin(self.connection) as connection:
+            serials: dict[str, int] = {}
+            for file in {place.file for place in places}:
+                row = connection.execute("SELECT serial FROM remote_file WHERE name = ?", (file,)).fetchone()
+                if row is None:
+                    row = (connection.execute("INSERT INTO remote_file (name) VALUES (?)", (file,)).lastrowid,)
+                serials[file] = int(row[0])
+            connection.executemany(
+                "INSERT OR REPLACE INTO remote_object (digest, file, offset, stored, length, codec)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(bytes.fromhex(p.digest), serials[p.file], p.offset, p.stored, p.length, p.codec) for p in places],
+            )
+            connection.execute("UPDATE remote_index SET rows = ? WHERE id = ?", (len(places), index_id))
+
+    # ---- the push journal --------------------------------------------------------------------
+
+    @property
+    def journal_path(self) -> Any:
+        """What an unfinished push has sent already (protocol P8)."""
+        return self.directory / "push.jsonl"
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The lines of the journal; a last line cut by a kill is left out."""
+        lines = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.journal_path.read_bytes().split(b"\n"):
+                try:
+                    lines.append(json.loads(line))
+                except ValueError:
+                    break
+        return lines
+
+    @staticmethod
+    def forget_id(avc: AvcDir, remote_id: str) -> None:
+        """Drop all that is remembered of a remote; it can be read again."""
+        shutil.rmtree(avc.remote_directory(remote_id), ignore_errors=True)
+
+
+def _until_missing(answers: Iterable[bytes | None]) -> Iterator[bytes]:
+    for data in answers:
+        if data is None:
+            return
+        yield data
+
+
+def held_by_remotes(avc: AvcDir, digests: Sequence[Digest]) -> set[Digest]:
+    """Those of *digests* of which some remote is known to hold an uncondemned copy; asks nobody."""
+    found: set[Digest] = set()
+    for name in avc.remotes:
+        remote = Remote(avc, name)
+        try:
+            remote.catch_up()
+            found |= remote.located_here(set(digests) - found)
+        finally:
+            remote.close()
+    return found
