@@ -1,0 +1,385 @@
+"""Manifests as trees: built, updated, walked, searched, checked.
+
+A manifest is an ordered map from path to entry, cut into nodes where the hash of a path
+says so, whatever the history (docs/format.md, "Manifest"). So equal content has an equal
+digest by any road, and a change touches the nodes it falls into. No input or output:
+nodes are reached through ``Read`` (digest -> bytes, checked by the store) and ``Put``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from blake3 import blake3
+
+from artifactvc.core.model import EMPTY, EMPTY_ROOT, Digest, Entry, Root
+from artifactvc.core.nodes import (
+    MAX_DEPTH,
+    Child,
+    check_path,
+    children,
+    decode_inner,
+    decode_leaf,
+    encode_child,
+    encode_line,
+    is_inner,
+    rows,
+    to_entry,
+)
+from artifactvc.errors import BadManifest, PathConflict
+
+__all__ = ["Put", "Read", "build", "check", "check_path", "find", "leaves", "summary", "update", "walk"]
+
+Read = Callable[[Digest], bytes]
+Put = Callable[[bytes], Digest]
+
+_BOUND: Final = (2**64 // 1000).to_bytes(8, "big")
+MAX_LINES: Final = 4096
+MAX_BYTES: Final = 1 << 20
+
+#: A line about to be cut: path, encoded line, number of entries, sum of sizes.
+Line = tuple[str, bytes, int, int]
+
+
+def ends_node(path: str, level: int) -> bool:
+    """Whether a node of *level* ends after this path; the zero bytes give each level a hash of its own."""
+    return blake3(path.encode() + b"\0" * level).digest()[:8] < _BOUND
+
+
+def _line(entry: Entry) -> Line:
+    return entry.path, encode_line(entry), 1, entry.size or 0
+
+
+def _cut(run: list[Line], level: int) -> Iterator[list[Line]]:
+    """A run that is too large, cut after the line with the smallest key hash, again and again."""
+    if len(run) <= MAX_LINES and (len(run) < 2 or sum(len(line[1]) for line in run) <= MAX_BYTES):
+        yield run
+        return
+    salt = b"\0" * level
+    at = min(range(len(run) - 1), key=lambda i: blake3(run[i][0].encode() + salt).digest())
+    yield from _cut(run[: at + 1], level)
+    yield from _cut(run[at + 1 :], level)
+
+
+def _store(run: list[Line], put: Put) -> Child:
+    digest = put(b"".join([line[1] for line in run]))
+    return Child(run[0][0], digest, sum(line[2] for line in run), sum(line[3] for line in run))
+
+
+def _nodes(lines: Iterable[Line], level: int, put: Put) -> Iterator[Child]:
+    """The nodes of one level, each stored."""
+    run: list[Line] = []
+    salt = b"\0" * level
+    for line in lines:
+        run.append(line)
+        if blake3(line[0].encode() + salt).digest()[:8] < _BOUND:
+            for part in _cut(run, level):
+                yield _store(part, put)
+            run = []
+    if run:
+        for part in _cut(run, level):
+            yield _store(part, put)
+
+
+def _raise_up(nodes: list[Child], put: Put) -> Root:
+    """Levels above *nodes* until one node is left."""
+    level = 1
+    while len(nodes) > 1:
+        if level >= MAX_DEPTH:
+            raise BadManifest(f"a manifest would need more than {MAX_DEPTH} levels")
+        lines = ((node.path, encode_child(node), node.count, node.size) for node in nodes)
+        nodes = list(_nodes(lines, level, put))
+        level += 1
+    if not nodes:
+        put(b"")
+        return EMPTY_ROOT
+    return Root(nodes[0].digest, nodes[0].count, nodes[0].size)
+
+
+def build(entries: Iterable[Entry], put: Put) -> Root:
+    """Store the manifest of *entries*, in any order, and return its root.
+
+    Raises PathConflict where two entries have one path, or one is a directory of another.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.path.encode())
+    _check_order([entry.path for entry in ordered])
+    return _raise_up(list(_nodes(map(_line, ordered), 0, put)), put)
+
+
+def _check_order(paths: list[str]) -> None:
+    """Refuse a path twice, and ``a`` together with ``a/b``; *paths* are sorted by their bytes."""
+    known = set(paths)
+    if len(known) < len(paths):
+        twice = next(a for a, b in zip(paths, paths[1:], strict=False) if a == b)
+        raise PathConflict(f"two files would stand at '{twice}'", hint="give one of them another name, or --as a prefix")
+    seen: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in seen:
+            if parent in known:
+                raise PathConflict(f"'{parent}' is a file and would be a directory of '{path}'")
+            seen.add(parent)
+            parent = parent.rpartition("/")[0]
+
+
+def summary(root: Digest, read: Read) -> Root:
+    """Count and size of a manifest, from its top node alone."""
+    if root == EMPTY:
+        return EMPTY_ROOT
+    data = read(root)
+    if is_inner(data):
+        below = children(data)
+        return Root(root, sum(child.count for child in below), sum(child.size for child in below))
+    found = rows(data)
+    return Root(root, len(found), sum(row[2] or 0 for row in found if row[1] != "l"))
+
+
+def leaves(root: Digest, read: Read) -> list[Child]:
+    """The leaves of a manifest, in order; leaves themselves are not read, unless the top is one."""
+    if root == EMPTY:
+        return []
+    data = read(root)
+    if not is_inner(data):
+        found = rows(data)
+        return [Child(found[0][0], root, len(found), sum(row[2] or 0 for row in found if row[1] != "l"))]
+    level = children(data)
+    for _ in range(MAX_DEPTH):
+        # All nodes of one level are of one kind: the first tells.
+        first = read(level[0].digest)
+        if not is_inner(first):
+            return level
+        level = [below for child in level for below in children(read(child.digest))]
+    raise BadManifest(f"a manifest is deeper than {MAX_DEPTH} levels")
+
+
+def _span(nodes: list[Child], prefix: str) -> tuple[int, int]:
+    """Positions of the nodes that may hold *prefix* itself or what is below it."""
+    keys = [node.path.encode() for node in nodes]
+    low = max(bisect_right(keys, prefix.encode()) - 1, 0)
+    high = bisect_right(keys, prefix.encode() + b"0")  # "0" is the character after "/"
+    return low, max(high, low + 1)
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def walk(root: Digest, read: Read, prefix: str = "") -> Iterator[Entry]:
+    """The entries at or below *prefix*, in order; nodes that cannot hold any are not read."""
+    if root == EMPTY:
+        return
+    data = read(root)
+    if is_inner(data):
+        below = children(data)
+        low, high = _span(below, prefix) if prefix else (0, len(below))
+        for child in below[low:high]:
+            yield from walk(child.digest, read, prefix)
+        return
+    for row in rows(data):
+        if not prefix or _below(row[0], prefix):
+            yield to_entry(row)
+
+
+def find(root: Digest, path: str, read: Read) -> Entry | None:
+    """The entry at exactly *path*, or None."""
+    while root != EMPTY:
+        data = read(root)
+        if not is_inner(data):
+            row = next((row for row in rows(data) if row[0] == path), None)
+            return None if row is None else to_entry(row)
+        below = children(data)
+        root = below[_span(below, path)[0]].digest
+    return None
+
+
+# ---- update -------------------------------------------------------------------------------------
+
+
+def update(root: Digest, changes: Mapping[str, Entry | None], read: Read, put: Put) -> Root:
+    """Return the manifest *root* with *changes*: entries put, or removed where None.
+
+    The result is what ``build`` would give, but only the nodes that changes fall into,
+    their neighbours in the same run and the nodes above are read and stored.
+    Raises PathConflict for a path that would be a file and a directory.
+    """
+    if not changes:
+        return summary(root, read)
+    nodes = leaves(root, read)
+    if not nodes:
+        return build([entry for entry in changes.values() if entry is not None], put)
+    ordered = sorted(changes, key=str.encode)
+    new: list[Child] = []
+    done = 0
+    for start, end, paths in _regions(nodes, ordered, read):
+        new += nodes[done:start]
+        lines = _edited([read(node.digest) for node in nodes[start:end]], {path: changes[path] for path in paths})
+        new += _nodes(lines, 0, put)
+        done = end
+    new += nodes[done:]
+    result = _raise_up(new, put)
+    _check_added(result, nodes, new, changes, read)
+    return result
+
+
+def _regions(nodes: list[Child], ordered: list[str], read: Read) -> Iterator[tuple[int, int, list[str]]]:
+    """Runs of nodes that must be cut anew, each with the changed paths in it.
+
+    A run begins after a node that ends at a boundary and ends with the next such node,
+    so cutting inside it cannot depend on what is outside. If the boundary path itself
+    is removed, or paths are added behind it, the next run belongs to it too.
+    """
+    keys = [node.path.encode() for node in nodes]
+    position = 0
+    while position < len(ordered):
+        at = max(bisect_right(keys, ordered[position].encode()) - 1, 0)
+        start = at
+        while start > 0 and not _complete(nodes[start - 1], read):
+            start -= 1
+        end = at + 1
+        paths: list[str] = []
+        while True:
+            limit = keys[end] if end < len(nodes) else None
+            while position < len(ordered) and (limit is None or ordered[position].encode() < limit):
+                paths.append(ordered[position])
+                position += 1
+            if end >= len(nodes) or (_complete(nodes[end - 1], read) and _keeps_end(nodes[end - 1], paths, read)):
+                break
+            end += 1
+        yield start, end, paths
+
+
+def _last_path(node: Child, read: Read) -> str:
+    data = read(node.digest)
+    return str(rows(data[data.rfind(b"\n", 0, -1) + 1 :])[0][0])
+
+
+def _complete(node: Child, read: Read) -> bool:
+    """Whether the leaf ends where a path's hash ends it, not where a large run was cut."""
+    return ends_node(_last_path(node, read), 0)
+
+
+def _keeps_end(node: Child, paths: list[str], read: Read) -> bool:
+    """Whether the leaf's last path stays its last: nothing changed at it or behind it."""
+    return not paths or paths[-1].encode() < _last_path(node, read).encode()
+
+
+def _edited(datas: list[bytes], changes: dict[str, Entry | None]) -> list[Line]:
+    """The lines of some leaves with changes put in; lines that stay are not encoded again."""
+    lines: list[Line] = []
+    for data in datas:
+        for row, raw in zip(rows(data), data.split(b"\n"), strict=False):
+            if row[0] not in changes:
+                lines.append((row[0], raw + b"\n", 1, (row[2] or 0) if row[1] != "l" else 0))
+    fresh = [_line(entry) for entry in changes.values() if entry is not None]
+    if fresh:
+        lines += fresh
+        lines.sort(key=lambda line: line[0].encode())
+    return lines
+
+
+def _check_added(
+    root: Root, before: list[Child], after: list[Child], changes: Mapping[str, Entry | None], read: Read
+) -> None:
+    """Refuse an added path that is also a directory, or lies below a file."""
+    from artifactvc.core.model import EMPTY as empty
+
+    if root.digest == empty:
+        return
+    keys = [node.path.encode() for node in after]
+    cache: dict[Digest, list[str]] = {}
+
+    def paths_of(position: int) -> list[str]:
+        digest = after[position].digest
+        if digest not in cache:
+            if len(cache) > 64:
+                cache.clear()
+            cache[digest] = [row[0] for row in rows(read(digest))]
+        return cache[digest]
+
+    def holds(path: str) -> bool:
+        at = bisect_right(keys, path.encode()) - 1
+        if at < 0:
+            return False
+        names = paths_of(at)
+        where = bisect_right([name.encode() for name in names], path.encode()) - 1
+        return where >= 0 and names[where] == path
+
+    known = {child.digest for child in before}
+    added = [path for path in sorted(changes, key=str.encode) if changes[path] is not None]
+    checked: set[str] = set()
+    for path in added:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in checked:
+            if holds(parent):
+                raise PathConflict(f"'{parent}' is a file and would be a directory of '{path}'")
+            checked.add(parent)
+            parent = parent.rpartition("/")[0]
+        at = max(bisect_right(keys, path.encode()) - 1, 0)
+        if after[at].digest in known:
+            continue
+        names = paths_of(at)
+        encoded = path.encode() + b"/"
+        follows = bisect_right([name.encode() for name in names], encoded)
+        following = names[follows] if follows < len(names) else after[at + 1].path if at + 1 < len(after) else ""
+        if following.startswith(path + "/"):
+            raise PathConflict(f"'{path}' is a file and would be a directory of '{following}'")
+
+
+# ---- check ---------------------------------------------------------------------------------------
+
+
+def check(root: Digest, read: Read) -> Root:
+    """Check a whole tree that may come from anywhere; its root if it is well formed (protocol H1 to H3).
+
+    Raises BadManifest or HostilePath. Memory is bounded by one path of nodes and the
+    names of directories.
+    """
+    if root == EMPTY:
+        return EMPTY_ROOT
+    state = _Checker(read)
+    count, size = state.node(root, 0)
+    return Root(root, count, size)
+
+
+class _Checker:
+    def __init__(self, read: Read) -> None:
+        self.read, self.last = read, ""
+
+    def node(self, digest: Digest, depth: int) -> tuple[int, int]:
+        if depth >= MAX_DEPTH:
+            raise BadManifest(f"a manifest is deeper than {MAX_DEPTH} levels")
+        data = self.read(digest)
+        if not is_inner(data):
+            return self.leaf(data)
+        count = size = 0
+        for child in decode_inner(data):
+            before = self.last
+            self.expected = child.path
+            found = self.node(child.digest, depth + 1)
+            if found != (child.count, child.size) or child.path.encode() <= before.encode():
+                raise BadManifest("a manifest is damaged: an inner line does not tell what is below it")
+            count, size = count + found[0], size + found[1]
+        return count, size
+
+    def leaf(self, data: bytes) -> tuple[int, int]:
+        entries = decode_leaf(data)
+        if not entries:
+            raise BadManifest("a manifest is damaged: an empty node")
+        expected = getattr(self, "expected", entries[0].path)
+        if entries[0].path != expected or entries[0].path.encode() <= self.last.encode():
+            raise BadManifest("a manifest is damaged: its nodes are out of order")
+        size = 0
+        for entry in entries:
+            self._directories(entry.path)
+            size += entry.size or 0
+        return len(entries), size
+
+    def _directories(self, path: str) -> None:
+        """Refuse ``a`` before ``a/b``. Between the two may stand ``a-b``, so files that could be parents are kept."""
+        self.open = [name for name in getattr(self, "open", []) if path.startswith(name)]
+        if any(path.startswith(name + "/") for name in self.open):
+            raise BadManifest(f"a manifest is damaged: a file is also a directory of '{path[:200]}'")
+        self.open.append(path)
+        self.last = path

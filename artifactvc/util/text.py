@@ -1,0 +1,102 @@
+"""Text for people and back: sizes, durations, times, names that are near."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Final
+
+from artifactvc.errors import BadName
+
+_UNITS: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+                 "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_size(text: str) -> int:
+    """Return the number of bytes that *text* names, rounded down.
+
+    Takes a count ("4096"), a decimal unit ("10GB" is 10**10) or a binary one
+    ("1.5 GiB"). Units must be exact: "Gb" may mean bits, so it is refused.
+
+    Raises BadName if *text* is none of these.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or match[2] not in _UNITS:
+        raise BadName(f"bad size '{text[:80]}'", hint="write a number of bytes, or a unit: 500MB, 10GB, 1.5GiB")
+    return int(Decimal(match[1]) * _UNITS[match[2]])
+
+
+def format_size(size: int) -> str:
+    """*size* in bytes as people read it: "4.0 KiB"; below 1 KiB exact."""
+    if size < 1024:
+        return f"{size} B"
+    value, unit = float(size), "B"
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        value /= 1024
+        if value < 1023.95:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the time span "30d", "12h", "45m", "90s" or "2w"; BadName if *text* is none, or is nought."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise BadName(f"bad duration '{text[:80]}'", hint="write a number and a unit: 90s, 45m, 12h, 30d, 2w")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def format_duration(seconds: float) -> str:
+    """A span in seconds as people read it: "0.4 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def now() -> str:
+    """The time now, UTC, with microseconds: "2026-11-23T08:38:34.123456Z"."""
+    return format_time(datetime.now(timezone.utc))  # noqa: TID251  the one place that reads the clock
+
+
+def format_time(moment: datetime) -> str:
+    """*moment* as it stands in records."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """The moment that a record's time names; BadName if it is none."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    except ValueError as error:
+        raise BadName(f"bad time '{text[:80]}'") from error
+
+
+def escape(text: str) -> str:
+    """*text* safe for a terminal: control, bidirectional and undecodable characters as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co") else c for c in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode shows it
+        return f"\\x{code - 0xDC00:02x}"
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def near(name: str, names: Iterable[str], n: int = 3) -> list[str]:
+    """At most *n* of *names* that look like *name*, the nearest first; case does not count."""
+    from difflib import get_close_matches
+
+    known = {known.lower(): known for known in names}
+    return [known[match] for match in get_close_matches(name.lower(), known, n=n, cutoff=0.6)]
