@@ -103,6 +103,7 @@ def _inner_below(digest: Digest, read: Read) -> bool:
 def new_nodes(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[tuple[Digest, bytes]]:
     """The nodes of *root* that none of the trees *known* has, top first; equal subtrees are skipped unread."""
     seen = _known_nodes(known, read)
+    seen.add(EMPTY)  # the object without bytes is never stored: every store has it
     queue = [root]
     while queue:
         digest = queue.pop()
@@ -111,7 +112,7 @@ def new_nodes(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[tup
         seen.add(digest)
         data = read(digest)
         yield digest, data
-        if data and is_inner(data):
+        if is_inner(data):
             queue.extend(child.digest for child in reversed(children(data)))
 
 
@@ -121,10 +122,10 @@ def new_objects(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[t
     Nodes that a known tree has are skipped with all below them. A file in a changed node
     is given even if a known tree has it too; no digest is given twice.
     """
-    given: set[bytes] = set()
+    given: set[bytes] = {bytes.fromhex(EMPTY)}
     for digest, data in new_nodes(root, known, read):
         yield digest, len(data)
-        if not data or is_inner(data):
+        if is_inner(data):
             continue
         for row in rows(data):
             if row[1] in ("f", "x"):

@@ -100,7 +100,7 @@ def decode_entry(data: bytes, n: int) -> LogEntry:
     for name in ("author", "command"):
         _expect(what, isinstance(body.get(name), str) and len(body[name]) <= 4096, f"bad '{name}'")
     _expect(what, isinstance(body.get("time"), str) and _TIME.fullmatch(body["time"]), "bad 'time'")
-    records = body.get("records")
+    records: Any = body.get("records")
     _expect(what, isinstance(records, list) and len(records) <= MAX_RECORDS, "bad 'records'")
     for record in records:
         check_record(record, what)

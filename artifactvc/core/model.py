@@ -54,7 +54,7 @@ class Root(NamedTuple):
     """A whole manifest: digest of its top node, number of entries, sum of their sizes in bytes."""
 
     digest: Digest
-    count: int
+    count: int  # type: ignore[assignment]
     size: int
 
 

@@ -25,7 +25,7 @@ class Child(NamedTuple):
 
     path: str  # the first path under it
     digest: Digest
-    count: int
+    count: int  # type: ignore[assignment]
     size: int
 
 

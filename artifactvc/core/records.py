@@ -202,7 +202,7 @@ def _join(rows: Rows, artifact: str, target: str, context: Context) -> None:
 def _next_number(rows: Rows, artifact: Row, wish: int = 0) -> int:
     """Take the next free number of the artifact's name, at least *wish* (protocol N3)."""
     life = name_row(rows, artifact["project"], artifact["name"])
-    number = max(life["next"], wish)
+    number: int = max(life["next"], wish)
     rows.put("name", {**life, "artifact": artifact["id"], "next": number + 1})
     return number
 

@@ -1,0 +1,44 @@
+"""``.avcignore``: gitignore patterns, asked only about paths that no version or draft has.
+
+A pattern costs tens of microseconds a path, so a tracked path is never asked about, which
+is also the promise: what is tracked is never ignored (design, section 4).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from artifactvc.errors import UnreadableFile
+
+FILE: Final = ".avcignore"
+
+
+class Ignore:
+    """The patterns of one workspace; read and compiled when first asked."""
+
+    def __init__(self, workspace: Path) -> None:
+        self._path = workspace / FILE
+
+    @cached_property
+    def _spec(self) -> Any:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnreadableFile(f"cannot read '{FILE}': {error}") from error
+        if not any(line.strip() and not line.startswith("#") for line in lines):
+            return None
+        from pathspec import GitIgnoreSpec
+
+        return GitIgnoreSpec.from_lines(lines)
+
+    def file(self, path: str) -> bool:
+        """Whether the file at *path*, relative to the workspace, is ignored."""
+        return self._spec is not None and bool(self._spec.match_file(path))
+
+    def directory(self, path: str) -> bool:
+        """Whether the directory at *path* is ignored as a whole."""
+        return self._spec is not None and bool(self._spec.match_file(path + "/"))

@@ -1,0 +1,210 @@
+"""Packs: many small objects in one file, self-describing (docs/format.md, "Pack").
+
+- A pack is written under ``tmp/``, synced, renamed into ``packs/`` and never changed: a
+  name never appears before its bytes are on disk.
+- It carries its own table at the tail, so the index of places can be rebuilt by reading
+  packs alone, and a reader needs nothing else.
+- It may come from elsewhere: its table is inside the file, its rows do not overlap, and no
+  object is unpacked beyond its declared length (protocol H2).
+
+Why packs: creating a file is what costs (design, section 3).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from blake3 import blake3
+
+from artifactvc.core.model import Digest
+from artifactvc.errors import BadPack, NewerFormat
+from artifactvc.util.files import write_all
+
+MAGIC: Final = b"avcpack\x01"
+#: Objects up to this size go to packs; larger ones have a file of their own. Manifest nodes always go to packs.
+SMALL: Final = 128 << 10
+#: A pack is closed when it has this many bytes.
+TARGET: Final = 32 << 20
+RAW, ZSTD = 0, 1
+_ROW: Final = struct.Struct("<32sQIIB7x")
+_TAIL: Final = struct.Struct("<QQ32s")
+_BUFFER: Final = 1 << 20
+#: Compression is tried on a sample first: random bytes are told from text by their start.
+_SAMPLE: Final = 1024
+
+
+class PackRow(NamedTuple):
+    """Where one object stands in a pack: *stored* bytes at *offset*; *length* is that of the object."""
+
+    digest: Digest
+    offset: int
+    stored: int
+    length: int
+    codec: int
+
+
+def whole_size(stored: int, objects: int) -> int:
+    """Bytes of a pack file whose *objects* take *stored* bytes."""
+    return len(MAGIC) + stored + objects * _ROW.size + _TAIL.size
+
+
+def decode_object(stored: bytes | memoryview, codec: int, length: int, where: str) -> bytes:
+    """Return the object in *stored*; BadPack if it does not unpack to exactly *length* bytes."""
+    if codec == RAW:
+        data = bytes(stored)
+    elif codec == ZSTD:
+        import zstandard
+
+        try:
+            # The declared length is a hard bound: a frame that claims more is refused before memory is taken.
+            if zstandard.frame_content_size(stored) != length:
+                raise BadPack(f"an object in {where} is damaged: its length is not the declared one")
+            data = _decompressor().decompress(stored, max_output_size=length)
+        except zstandard.ZstdError as error:
+            raise BadPack(f"an object in {where} is damaged: {error}") from error
+    else:
+        raise BadPack(f"an object in {where} has an unknown codec {codec}")
+    if len(data) != length:
+        raise BadPack(f"an object in {where} is damaged: its length is not the declared one")
+    return data
+
+
+_zstd: dict[str, Any] = {}
+
+
+def _decompressor() -> Any:
+    if "d" not in _zstd:
+        import zstandard
+
+        _zstd["d"] = zstandard.ZstdDecompressor()
+    return _zstd["d"]
+
+
+def _compressor() -> Any:
+    if "c" not in _zstd:
+        import zstandard
+
+        _zstd["c"] = zstandard.ZstdCompressor(level=1)
+    return _zstd["c"]
+
+
+def encode_object(data: bytes) -> tuple[bytes, int]:
+    """Return *data* as it is stored, and the codec: zstd where that saves a tenth or more."""
+    if len(data) < 64:
+        return data, RAW
+    if len(data) > 2 * _SAMPLE:
+        sample = data[:_SAMPLE]
+        # 1,024 random bytes hold about 251 of the 256 values; compressible data holds far fewer.
+        if len(set(sample)) > 230:
+            return data, RAW
+    packed = _compressor().compress(data)
+    return (packed, ZSTD) if len(packed) * 10 <= len(data) * 9 else (data, RAW)
+
+
+class PackWriter:
+    """One pack being written in *staged*; ``finish`` makes its bytes durable, ``discard`` removes it."""
+
+    def __init__(self, staged: Path) -> None:
+        self.staged = staged
+        self.rows: list[PackRow] = []
+        self.size = len(MAGIC)
+        self._parts: list[bytes] = [MAGIC]
+        self._held = len(MAGIC)
+        self._fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+
+    def add(self, digest: Digest, data: bytes) -> None:
+        """Append one object; the caller puts each digest in once."""
+        stored, codec = encode_object(data)
+        self.add_stored(PackRow(digest, 0, len(stored), len(data), codec), stored)
+
+    def add_stored(self, row: PackRow, stored: bytes) -> None:
+        """Append an object as it is stored elsewhere already."""
+        self.rows.append(row._replace(offset=self.size))
+        self._parts.append(stored)
+        self.size += len(stored)
+        self._held += len(stored)
+        if self._held >= _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        write_all(self._fd, b"".join(self._parts))
+        self._parts, self._held = [], 0
+
+    def finish(self) -> None:
+        """Write table and tail, and sync the file."""
+        self.rows.sort()
+        table = b"".join(
+            [_ROW.pack(bytes.fromhex(r.digest), r.offset, r.stored, r.length, r.codec) for r in self.rows]
+        )
+        self._parts += [table, _TAIL.pack(self.size, len(self.rows), blake3(table).digest())]
+        self._flush()
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    def discard(self) -> None:
+        """Close and remove the file, if it is still there under its temporary name."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self.staged.unlink(missing_ok=True)
+
+
+def read_table(fd: int, what: str) -> list[PackRow]:
+    """Return the rows of the open pack *fd*, ascending by digest; BadPack if it breaks the format."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, len(MAGIC), 0)
+    if head != MAGIC:
+        if head[:7] == MAGIC[:7]:
+            raise NewerFormat(what, f"pack format {head[7]}")
+        raise BadPack(f"{what} is not a pack")
+    if size < len(MAGIC) + _TAIL.size:
+        raise BadPack(f"{what} is cut short")
+    at, count, check = _TAIL.unpack(os.pread(fd, _TAIL.size, size - _TAIL.size))
+    if not len(MAGIC) <= at <= size or at + count * _ROW.size != size - _TAIL.size:
+        raise BadPack(f"{what} is damaged: its table is not inside it")
+    table = os.pread(fd, count * _ROW.size, at)
+    if len(table) != count * _ROW.size or blake3(table).digest() != check:
+        raise BadPack(f"{what} is damaged: its table does not match its digest")
+    return _checked_rows(table, at, what)
+
+
+def _checked_rows(table: bytes, end: int, what: str) -> list[PackRow]:
+    rows = [PackRow(d.hex(), *rest) for d, *rest in _ROW.iter_unpack(table)]
+    if any(a.digest >= b.digest for a, b in zip(rows, rows[1:], strict=False)):
+        raise BadPack(f"{what} is damaged: its table is out of order")
+    for number in range(len(rows)):
+        if any(table[number * _ROW.size + _ROW.size - 7 : (number + 1) * _ROW.size]):
+            raise BadPack(f"{what} is damaged: reserved bytes are not zero")
+    at = len(MAGIC)
+    for row in sorted(rows, key=lambda r: (r.offset, r.stored)):
+        if row.offset < at or row.offset + row.stored > end or row.codec not in (RAW, ZSTD):
+            raise BadPack(f"{what} is damaged: an object overlaps another or lies outside")
+        if row.codec == RAW and row.stored != row.length:
+            raise BadPack(f"{what} is damaged: an object's length is not its stored length")
+        at = row.offset + row.stored
+    return rows
+
+
+def iter_stored(fd: int, rows: list[PackRow], *, chunk: int = 8 << 20) -> Iterator[tuple[PackRow, memoryview]]:
+    """Yield each of *rows* with its stored bytes, in the order of the file, read in large pieces."""
+    ordered = sorted(rows, key=lambda row: row.offset)
+    position = 0
+    while position < len(ordered):
+        start = ordered[position].offset
+        end = position
+        while end < len(ordered) and ordered[end].offset + ordered[end].stored - start <= chunk:
+            # A gap that nobody asked for is read along while it is small.
+            if end > position and ordered[end].offset - (ordered[end - 1].offset + ordered[end - 1].stored) > 65536:
+                break
+            end += 1
+        end = max(end, position + 1)
+        last = ordered[end - 1]
+        data = memoryview(os.pread(fd, last.offset + last.stored - start, start))
+        for row in ordered[position:end]:
+            yield row, data[row.offset - start : row.offset - start + row.stored]
+        position = end

@@ -1,0 +1,374 @@
+"""The local store: objects by digest, whatever holds them.
+
+Reads are checked against the digest, apart from larger objects that the trust rule covers:
+size, mtime, ctime and inode are those recorded when the bytes were last verified (design,
+section 4; permission bits prove nothing). A reader that misses an object looks for packs
+that another process brought, then in ``trash/`` (protocol L3), before it gives up.
+
+Writing is in ``writer.py``, removing in ``sweep.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from artifactvc.core.model import EMPTY, Digest
+from artifactvc.errors import AvcError, BadPack, DigestMismatch, MissingObject, NewerFormat
+from artifactvc.storage import loose, packs
+from artifactvc.storage.loose import own_path
+from artifactvc.storage.places import OWN, Location, Places, Stamp
+from artifactvc.util.hashing import StreamDigest, digest_bytes
+
+if TYPE_CHECKING:
+    from artifactvc.storage.sweep import SettleResult, SweepResult
+    from artifactvc.storage.writer import StoreWriter
+
+_EMPTY: Final = bytes.fromhex(EMPTY)
+_CACHED_BYTES: Final = 48 << 20
+_OPEN_PACKS: Final = 64
+
+
+def stamp_of(stat: os.stat_result) -> Stamp:
+    """What the trust rule compares."""
+    return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_nlink)
+
+
+class Store:
+    """The objects of one repository. *connect* gives this command's connection to the index."""
+
+    def __init__(self, root: Path, connect: Callable[[], sqlite3.Connection]) -> None:
+        self.root, self.tmp = root, root / "tmp"
+        self.packs_dir, self.objects_dir, self.trash_dir = root / "packs", root / "objects", root / "trash"
+        self.places = Places(connect)
+        self._fds: OrderedDict[str, int] = OrderedDict()
+        self._cache: OrderedDict[Digest, bytes] = OrderedDict()
+        self._cached = 0
+
+    # ---- which packs are there -------------------------------------------------------------------
+
+    @cached_property
+    def _serials(self) -> dict[int, str]:
+        """Serial number -> name of every pack that has rows and is really there; looked up once."""
+        return self._look()
+
+    def _look(self) -> dict[int, str]:
+        """Compare ``packs/`` with the index: register packs it does not know, forget those that are gone."""
+        try:
+            there = {name for name in os.listdir(self.packs_dir) if name.endswith(".pack")}
+        except FileNotFoundError:
+            there = set()
+        known = self.places.packs()
+        for name in there - known.keys():
+            try:
+                self._register(name)
+            except (BadPack, NewerFormat, FileNotFoundError):
+                continue  # fsck names it; its objects are simply not known to be here
+        for name in known.keys() - there:
+            self.places.drop_pack(known[name])
+        if there != known.keys():
+            known = self.places.packs()
+        return {serial: name for name, serial in known.items() if name in there}
+
+    def _register(self, name: str) -> None:
+        path = self.packs_dir / name
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            rows = packs.read_table(fd, f"pack '{name}'")
+            self.places.register_pack(name, rows, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
+
+    def refresh(self) -> None:
+        """Look again which packs are there."""
+        self.__dict__["_serials"] = self._look()
+
+    def intact_generation(self) -> int:
+        """A number that is the same as long as no object left the store; compares ``packs/`` with the index."""
+        self.refresh()
+        return self.places.generation()
+
+    # ---- questions -------------------------------------------------------------------------------
+
+    def has(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of *digests* that are here: a row, and the file it speaks of."""
+        wanted = list(dict.fromkeys(digests))
+        found = self._present(wanted)
+        if len(found) < len(wanted) and self._changed():
+            self.refresh()
+            found = self._present(wanted)
+        return found
+
+    def _changed(self) -> bool:
+        try:
+            there = sum(name.endswith(".pack") for name in os.listdir(self.packs_dir))
+        except FileNotFoundError:
+            there = 0
+        return there != len(self._serials)
+
+    def _present(self, wanted: list[Digest]) -> set[Digest]:
+        serials = self._serials
+        held = self.places.packs_of([bytes.fromhex(digest) for digest in wanted])
+        found = set()
+        for digest in wanted:
+            serial = held.get(bytes.fromhex(digest))
+            if serial is None:
+                if digest == EMPTY or os.path.exists(own_path(self.objects_dir, digest)):
+                    found.add(digest)
+            elif serial != OWN:
+                if serial in serials:
+                    found.add(digest)
+            elif os.path.exists(own_path(self.objects_dir, digest)):
+                found.add(digest)
+        return found
+
+    def length(self, digest: Digest) -> int:
+        """Bytes of an object that is here."""
+        if digest == EMPTY:
+            return 0
+        location = self._locate(digest)
+        if location is not None:
+            return location.length
+        return own_path(self.objects_dir, digest).stat().st_size
+
+    def stored_bytes(self, digests: Iterable[Digest]) -> int:
+        """Bytes that those of *digests* that are here take on disk, once each."""
+        return sum(location.stored for location in self.places.locate(digests).values())
+
+    def count(self) -> int:
+        """How many objects are known to be here."""
+        return self.places.count()
+
+    def iter_all(self) -> Iterator[tuple[Digest, int]]:
+        """(digest, bytes) of every object, pack by pack."""
+        for serial in list(self._serials):
+            for row in sorted(self.places.pack_rows(serial), key=lambda row: row.offset):
+                yield row.digest, row.length
+        yield from self.places.own()
+
+    def _locate(self, digest: Digest) -> Location | None:
+        location = self.places.locate([digest]).get(digest)
+        if location is None or (location.pack != OWN and location.pack not in self._serials):
+            return None
+        return location
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def read(self, digest: Digest) -> bytes:
+        """The bytes of a small object, checked. Raises MissingObject, DigestMismatch, BadPack."""
+        if digest == EMPTY:
+            return b""
+        cached = self._cache.get(digest)
+        if cached is not None:
+            self._cache.move_to_end(digest)
+            return cached
+        data = self._read(digest)
+        if data is None:
+            self.refresh()
+            data = self._read(digest)
+        if data is None and self.restore_from_trash(digest):
+            data = self._read(digest)
+        if data is None:
+            raise MissingObject(digest)
+        self._remember(digest, data)
+        return data
+
+    def _remember(self, digest: Digest, data: bytes) -> None:
+        if len(data) > _CACHED_BYTES // 8:
+            return
+        self._cache[digest] = data
+        self._cached += len(data)
+        while self._cached > _CACHED_BYTES:
+            self._cached -= len(self._cache.popitem(last=False)[1])
+
+    def _read(self, digest: Digest) -> bytes | None:
+        location = self._locate(digest)
+        try:
+            if location is None or location.pack == OWN:
+                data = own_path(self.objects_dir, digest).read_bytes()
+                where = "objects/"
+            else:
+                name = self._serials[location.pack]
+                where = f"pack '{name}'"
+                stored = os.pread(self._pack_fd(name), location.stored, location.offset)
+                data = packs.decode_object(stored, location.codec, location.length, where)
+        except FileNotFoundError:
+            return None
+        except BadPack as error:
+            raise DigestMismatch(digest, "?" * 12, f"{where} ({error.message})") from error
+        actual = digest_bytes(data)
+        if actual != digest:
+            raise DigestMismatch(digest, actual, where)
+        return data
+
+    def _pack_fd(self, name: str) -> int:
+        fd = self._fds.get(name)
+        if fd is None:
+            while len(self._fds) >= _OPEN_PACKS:
+                os.close(self._fds.popitem(last=False)[1])
+            fd = self._fds[name] = os.open(self.packs_dir / name, os.O_RDONLY | os.O_CLOEXEC)
+        return fd
+
+    def read_many(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, bytes]]:
+        """Objects that are in packs, checked, in the order in which they lie there; others are left out."""
+        by_pack: dict[int, list[packs.PackRow]] = {}
+        for digest, location in self.places.locate(digests).items():
+            if location.pack != OWN and location.pack in self._serials:
+                by_pack.setdefault(location.pack, []).append(packs.PackRow(digest, *location[1:]))
+        for serial, rows in by_pack.items():
+            name = self._serials[serial]
+            for row, stored in packs.iter_stored(self._pack_fd(name), rows):
+                where = f"pack '{name}'"
+                data = stored if row.codec == packs.RAW else packs.decode_object(stored, row.codec, row.length, where)
+                actual = digest_bytes(data)
+                if actual != row.digest:
+                    raise DigestMismatch(row.digest, actual, where)
+                yield row.digest, data  # type: ignore[misc]  # a memoryview serves as bytes
+
+    def own_path(self, digest: Digest) -> Path | None:
+        """The file of a larger object whose bytes can be trusted, or None if it has no file of its own.
+
+        Where the stamps are not those recorded, the bytes are hashed again, and the new
+        stamps recorded; DigestMismatch if they are not what the name promises.
+        """
+        path = own_path(self.objects_dir, digest)
+        try:
+            stat = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        now, recorded = stamp_of(stat), self.places.stamp(digest)
+        if recorded is not None and _trusted(recorded, now):
+            return path
+        self._verify_own(digest, path)
+        return path
+
+    def _verify_own(self, digest: Digest, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            before = stamp_of(os.fstat(fd))
+            actual, length = loose.hash_file(fd)
+            after = stamp_of(os.fstat(fd))
+        finally:
+            os.close(fd)
+        if actual != digest:
+            raise DigestMismatch(digest, actual, f"objects/{digest[:2]}")
+        self.places.register_own(digest, length, after if before == after else None)
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """The bytes of an object in pieces. Nothing wrong is handed out as right: the last piece is only
+        given once the digest is known to fit, unless the trust rule covers the file."""
+        if digest == EMPTY:
+            return
+        location = self._locate(digest)
+        if location is not None and location.pack != OWN:
+            yield self.read(digest)
+            return
+        path = self.own_path(digest)
+        if path is None:
+            yield self.read(digest)
+            return
+        with open(path, "rb") as file:
+            while data := file.read(loose.WINDOW):
+                yield data
+
+    def verify(self, digest: Digest) -> None:
+        """Hash the bytes of one object, whatever was recorded; DigestMismatch if they are not what the name promises."""
+        location = self._locate(digest)
+        if location is not None and location.pack != OWN:
+            self._cache.pop(digest, None)
+            if self._read(digest) is None:
+                raise MissingObject(digest)
+            return
+        path = own_path(self.objects_dir, digest)
+        if not path.exists():
+            raise MissingObject(digest)
+        self._verify_own(digest, path)
+
+    # ---- the rest is elsewhere -----------------------------------------------------------------------
+
+    def writer(self) -> StoreWriter:
+        """A writer; the caller holds the store's lock, shared."""
+        from artifactvc.storage.writer import StoreWriter
+
+        return StoreWriter(self)
+
+    def rescan(self, *, rebuild: bool = False) -> None:
+        """Build the rows anew from the packs and ``objects/`` alone, or only add what is missing."""
+        if rebuild:
+            self.places.clear()
+        self.refresh()
+        for directory in sorted(self.objects_dir.iterdir()) if self.objects_dir.is_dir() else ():
+            for path in directory.iterdir():
+                digest = directory.name + path.name
+                if len(digest) == 64 and not self.places.locate([digest]):
+                    self.places.register_own(digest, path.stat().st_size, None)
+
+    def pack_names(self) -> dict[int, str]:
+        """Serial number -> name of the packs that are here."""
+        return dict(self._serials)
+
+    def forget_pack(self, serial: int) -> None:
+        """Close what is open of a pack, and drop its rows: the first step of removing it."""
+        name = self._serials.pop(serial, None)
+        if name is not None and name in self._fds:
+            os.close(self._fds.pop(name))
+        self.places.drop_pack(serial)
+        self._cache.clear()
+        self._cached = 0
+
+    def sweep(self, keep: set[bytes], label: str) -> SweepResult:
+        """Move every object that is not in *keep* to ``trash/<label>``; the caller holds the lock alone."""
+        from artifactvc.storage import sweep
+
+        return sweep.sweep(self, keep, label)
+
+    def plan_sweep(self, keep: set[bytes]) -> SweepResult:
+        """What ``sweep`` would move."""
+        from artifactvc.storage import sweep
+
+        return sweep.plan(self, keep)
+
+    def settle_trash(self, needed: Callable[[Digest], bool], older_than: float) -> SettleResult:
+        """Move back what is needed; unlink the rest of what was trashed before *older_than* (epoch seconds)."""
+        from artifactvc.storage import sweep
+
+        return sweep.settle(self, needed, older_than)
+
+    def restore_from_trash(self, digest: Digest) -> bool:
+        """Bring one object back from the trash, if it is there (protocol L3)."""
+        from artifactvc.storage import sweep
+
+        try:
+            return sweep.restore_one(self, digest)
+        except (AvcError, OSError):
+            return False  # a read-only or half-removed trash: the object is missing, and said to be
+
+    def quarantine(self, digest: Digest) -> None:
+        """Set a damaged object aside, so that a sound copy can take its place."""
+        from artifactvc.storage import sweep
+
+        sweep.quarantine(self, digest)
+
+    def trash_bytes(self) -> int:
+        """Bytes that lie in the trash."""
+        return sum(path.stat().st_size for path in self.trash_dir.rglob("*") if path.is_file())
+
+    def close(self) -> None:
+        """Close the packs that are open."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+
+
+def _trusted(recorded: Stamp, now: Stamp) -> bool:
+    """The trust rule: the same stamps; with several links ctime changes with each, so it is left out."""
+    if now.links > 1 or recorded.links > 1:
+        return (recorded.size, recorded.mtime, recorded.inode) == (now.size, now.mtime, now.inode)
+    return recorded[:4] == now[:4]
+
+
+__all__ = ["Store", "StreamDigest", "stamp_of"]

@@ -1,0 +1,348 @@
+"""Putting objects into the local store.
+
+One ``StoreWriter`` serves one command. Small objects are collected in packs in the order
+in which they come, so neighbours stay neighbours; larger ones become files of their own.
+Everything is durable when ``close`` returns, in this order (protocol L1): bytes, their
+names, the directories, then the rows of the index. A crash before that leaves files that
+nothing names, for gc. The caller holds the store's lock, shared, from its first question
+until the draft or log entry that names the objects is durable (L2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat as stat_module
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from blake3 import blake3
+
+from artifactvc.core.model import EMPTY, Digest
+from artifactvc.errors import BadPack, DigestMismatch, UnreadableFile, UnstableFile, UnsupportedFile
+from artifactvc.storage import loose, packs
+from artifactvc.storage.loose import own_path
+from artifactvc.storage.packs import SMALL, PackRow, PackWriter
+from artifactvc.storage.places import OWN, Stamp
+from artifactvc.storage.store import Store, stamp_of
+from artifactvc.util.files import make_directories, sync_directory, temporary, writing
+from artifactvc.util.hashing import StreamDigest, digest_bytes
+from artifactvc.util.text import escape
+
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Up to so many objects, the digests that are here are held in memory while writing.
+_KNOWN_LIMIT: Final = 300_000
+
+
+def _same(a: os.stat_result, b: os.stat_result) -> bool:
+    return (a.st_size, a.st_mtime_ns, a.st_ctime_ns, a.st_ino) == (b.st_size, b.st_mtime_ns, b.st_ctime_ns, b.st_ino)
+
+
+class StoreWriter:
+    """Put objects; use it as a context manager. On an error nothing is registered and temporary files go."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pack: PackWriter | None = None
+        self._closing: list[tuple[threading.Thread, PackWriter, list[BaseException]]] = []
+        self._done: list[PackWriter] = []
+        self._own: list[tuple[Digest, int, Stamp | None]] = []
+        self._directories: set[Path] = set()
+        self._adopted: list[tuple[str, list[PackRow], int]] = []
+        self._fresh: set[bytes] = set()
+        self._known: set[bytes] | None = None
+        self._load_known()
+
+    def _load_known(self) -> None:
+        store = self._store
+        names = store.pack_names()
+        if store.count() <= _KNOWN_LIMIT:
+            rows = store.places.connection.execute("SELECT digest, pack FROM object WHERE pack != 0")
+            self._known = {digest for digest, serial in rows if serial in names}
+
+    def _holds(self, key: bytes) -> bool:
+        """Whether the object with this digest (32 bytes) is in a pack here, or was put by this writer."""
+        if key in self._fresh or key == _EMPTY_KEY:
+            return True
+        if self._known is not None:
+            return key in self._known
+        serial = self._store.places.packs_of([key]).get(key)
+        return serial is not None and serial != OWN and serial in self._store.pack_names()
+
+    # ---- putting -----------------------------------------------------------------------------------
+
+    def put(self, data: bytes, *, node: bool = False) -> Digest:
+        """Store *data* and return its digest. Manifest nodes go to packs whatever their size."""
+        if len(data) > SMALL and not node:
+            return self.put_stream([data], None)
+        key = blake3(data).digest()
+        if not self._holds(key):
+            self._add(key, data)
+        return key.hex()
+
+    def put_node(self, data: bytes) -> Digest:
+        """Store a manifest node."""
+        return self.put(data, node=True)
+
+    def _add(self, key: bytes, data: bytes) -> None:
+        pack = self._pack
+        if pack is None:
+            pack = self._pack = PackWriter(temporary(self._store.tmp, "pack"))
+        pack.add(key.hex(), data)
+        self._fresh.add(key)
+        if pack.size >= packs.TARGET:
+            self._finish_pack()
+
+    def _finish_pack(self) -> None:
+        """Let a thread sync the full pack while the next one is filled."""
+        pack, self._pack = self._pack, None
+        if pack is None:
+            return
+        failed: list[BaseException] = []
+
+        def finish(pack: PackWriter = pack) -> None:
+            try:
+                pack.finish()
+            except BaseException as error:  # raised again by close, in the caller's thread
+                failed.append(error)
+
+        while len(self._closing) >= 2:
+            self._join()
+        thread = threading.Thread(target=finish, name="avc-sync")
+        thread.start()
+        self._closing.append((thread, pack, failed))
+
+    def _join(self) -> None:
+        thread, pack, failed = self._closing.pop(0)
+        thread.join()
+        self._done.append(pack)
+        if failed:
+            raise failed[0]
+
+    def put_file(self, path: str, *, move: bool = False) -> tuple[Digest, os.stat_result]:
+        """Store the file at *path*, read once; its digest, and what ``fstat`` said of the bytes read.
+
+        A file that changes meanwhile is read again once, then UnstableFile. A link is not
+        followed. Raises UnreadableFile, UnsupportedFile.
+        """
+        for _ in range(2):
+            try:
+                fd = os.open(path, _OPEN)
+            except PermissionError as error:
+                raise UnreadableFile(f"cannot read '{escape(path)}': permission denied", hint="check its permissions") from error
+            except OSError as error:
+                if error.errno in (6, 40):  # ENXIO: a socket; ELOOP: a link put there meanwhile
+                    raise UnsupportedFile(f"'{escape(path)}' is not a regular file") from error
+                raise
+            try:
+                before = os.fstat(fd)
+                if not stat_module.S_ISREG(before.st_mode):
+                    raise UnsupportedFile(
+                        f"'{escape(path)}' is {_kind(before.st_mode)}", hint="only files, links and directories are taken"
+                    )
+                if before.st_size > SMALL:
+                    digest = self._put_large(path, fd, before, move=move)
+                else:
+                    digest = self._put_small(path, fd, before)
+                if digest is not None:
+                    return digest, before
+            finally:
+                os.close(fd)
+        raise UnstableFile(escape(path))
+
+    def _put_small(self, path: str, fd: int, before: os.stat_result) -> Digest | None:
+        try:
+            data = os.read(fd, before.st_size + 1)
+        except OSError as error:
+            raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
+        if len(data) != before.st_size or not _same(before, os.fstat(fd)):
+            return None
+        key = blake3(data).digest()
+        if not self._holds(key):
+            self._add(key, data)
+        return key.hex()
+
+    def _put_large(self, path: str, fd: int, before: os.stat_result, *, move: bool) -> Digest | None:
+        staged = temporary(self._store.tmp, "own")
+        try:
+            with writing(self._store.tmp):
+                if move and self._link(path, fd, staged, before):
+                    return self._take_link(fd, staged, before)
+                target = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+                try:
+                    digest, size = loose.store_copy(fd, target, before.st_size)
+                    if size != before.st_size or not _same(before, os.fstat(fd)):
+                        return None
+                    self._place(digest, staged, target)
+                finally:
+                    os.close(target)
+            return digest
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def _link(self, path: str, fd: int, staged: Path, before: os.stat_result) -> bool:
+        """Give the file a second name in the store (``--move``): the workspace never lacks the first."""
+        try:
+            os.link(path, staged, follow_symlinks=False)
+        except OSError:
+            return False  # another file system: copied instead
+        return os.stat(staged).st_ino == before.st_ino
+
+    def _take_link(self, fd: int, staged: Path, before: os.stat_result) -> Digest | None:
+        digest, size = loose.hash_file(fd)
+        after = os.fstat(fd)
+        if size != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            return None
+        os.fchmod(fd, 0o444 | (before.st_mode & 0o111))
+        self._place(digest, staged, fd)
+        return digest
+
+    def _place(self, digest: Digest, staged: Path, fd: int) -> None:
+        """Sync the bytes and give them their name, unless the object is here already."""
+        path = own_path(self._store.objects_dir, digest)
+        if self._holds(bytes.fromhex(digest)) or path.exists():
+            self._own.append((digest, os.fstat(fd).st_size, None))
+            return
+        os.fsync(fd)
+        if not path.parent.is_dir():
+            make_directories(path.parent)
+        os.rename(staged, path)
+        self._directories.add(path.parent)
+        self._own.append((digest, os.fstat(fd).st_size, stamp_of(os.fstat(fd))))
+
+    def put_stream(self, chunks: Iterable[bytes], digest: Digest | None) -> Digest:
+        """Store bytes that come in pieces; with *digest*, DigestMismatch unless that is theirs."""
+        staged = temporary(self._store.tmp, "own")
+        fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        try:
+            hasher, size = StreamDigest(), 0
+            for chunk in chunks:
+                loose.write_stream(fd, chunk, hasher)
+                size += len(chunk)
+            actual = hasher.digest()
+            if digest is not None and actual != digest:
+                raise DigestMismatch(digest, actual, "a download")
+            if size <= SMALL:
+                return self.put(os.pread(fd, size, 0))
+            self._place(actual, staged, fd)
+            return actual
+        finally:
+            os.close(fd)
+            staged.unlink(missing_ok=True)
+
+    def adopt_object(self, staged: Path, digest: Digest) -> None:
+        """Take over a downloaded file in ``tmp/`` as the object *digest*, checked first."""
+        fd = os.open(staged, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            actual, size = loose.hash_file(fd)
+            if actual != digest:
+                raise DigestMismatch(digest, actual, "a download")
+            if size <= SMALL:
+                self.put(os.pread(fd, size, 0))
+                return
+            os.fchmod(fd, 0o444)
+            self._place(digest, staged, fd)
+        finally:
+            os.close(fd)
+
+    def adopt_pack(self, staged: Path) -> None:
+        """Take over a downloaded pack in ``tmp/``: its table and every object in it are checked first (H2)."""
+        what = "a downloaded pack"
+        fd = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            rows = packs.read_table(fd, what)
+            for row, stored in packs.iter_stored(fd, rows):
+                data = packs.decode_object(stored, row.codec, row.length, what)
+                actual = digest_bytes(data)
+                if actual != row.digest:
+                    raise DigestMismatch(row.digest, actual, what)
+            if not rows:
+                raise BadPack(f"{what} is empty")
+            os.fchmod(fd, 0o444)
+            os.fsync(fd)
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        name = f"{secrets.token_hex(16)}.pack"
+        os.rename(staged, self._store.packs_dir / name)
+        self._adopted.append((name, rows, size))
+        self._fresh.update(bytes.fromhex(row.digest) for row in rows)
+
+    # ---- closing -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Make everything durable, then known."""
+        try:
+            with writing(self._store.root):
+                self._finish_pack()
+                while self._closing:
+                    self._join()
+                names = [self._publish(pack) for pack in self._done]
+                if names or self._adopted:
+                    sync_directory(self._store.packs_dir)
+                for directory in sorted(self._directories):
+                    sync_directory(directory)
+        except BaseException:
+            self.abort()
+            raise
+        self._register(names)
+
+    def _publish(self, pack: PackWriter) -> tuple[str, list[PackRow], int]:
+        name = f"{secrets.token_hex(16)}.pack"
+        path = self._store.packs_dir / name
+        os.rename(pack.staged, path)
+        return name, pack.rows, packs.whole_size(pack.size - len(packs.MAGIC), len(pack.rows))
+
+    def _register(self, names: list[tuple[str, list[PackRow], int]]) -> None:
+        from artifactvc.storage.database import begin
+
+        if not names and not self._adopted and not self._own:
+            return
+        places = self._store.places
+        with begin(places.connection):
+            for name, rows, size in (*names, *self._adopted):
+                places.register_pack(name, rows, size)
+            for digest, length, stamp in self._own:
+                if stamp is not None or not places.locate([digest]):
+                    places.register_own(digest, length, stamp)
+        self._store.refresh()
+
+    def abort(self) -> None:
+        """Drop what is not published; packs and files that are, are garbage for gc."""
+        for thread, _, _ in self._closing:
+            thread.join()
+        for pack in [*(p for _, p, _ in self._closing), *self._done, *([self._pack] if self._pack else [])]:
+            with contextlib.suppress(OSError):
+                pack.discard()
+        self._closing, self._done, self._pack = [], [], None
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+
+_EMPTY_KEY: Final = bytes.fromhex(EMPTY)
+
+
+def _kind(mode: int) -> str:
+    for test, name in (
+        (stat_module.S_ISSOCK, "a socket"),
+        (stat_module.S_ISFIFO, "a pipe"),
+        (stat_module.S_ISBLK, "a device"),
+        (stat_module.S_ISCHR, "a device"),
+        (stat_module.S_ISDIR, "a directory"),
+    ):
+        if test(mode):
+            return name
+    return "not a regular file"
