@@ -194,6 +194,20 @@ def find(root: Digest, path: str, read: Read) -> Entry | None:
     return None
 
 
+def find_many(root: Digest, paths: Iterable[str], read: Read) -> dict[str, Entry]:
+    """The entries at exactly *paths*; each leaf that holds some of them is read once."""
+    ordered = sorted(paths, key=str.encode)
+    found: dict[str, Entry] = {}
+    nodes = leaves(root, read) if ordered else []
+    keys = [node.path.encode() for node in nodes]
+    by_node: dict[int, set[str]] = {}
+    for path in ordered if nodes else ():
+        by_node.setdefault(max(bisect_right(keys, path.encode()) - 1, 0), set()).add(path)
+    for position, wanted in by_node.items():
+        found.update((row[0], to_entry(row)) for row in rows(read(nodes[position].digest)) if row[0] in wanted)
+    return found
+
+
 # ---- update -------------------------------------------------------------------------------------
 
 

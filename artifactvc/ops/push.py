@@ -122,12 +122,12 @@ def _push_locked(
         session.say(f"alias '{alias}' was left out: somebody else moved it")
     return Pushed(
         remote.name,
-        push_state.last_entry,
-        push_state.landed,
+        state.last_entry,
+        state.landed,
         tuple(dict.fromkeys(versions)),
-        push_state.sent_objects,
-        push_state.sent_bytes,
-        push_state.sent_files,
+        state.sent_objects,
+        state.sent_bytes,
+        state.sent_files,
         renumbered,
     )
 

@@ -28,6 +28,7 @@ class Binding:
 
     path: str
     prefix: str = ""
+    follow: bool = False  # links are followed, as ``add --follow`` asked
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def _bound(table: dict[str, Any]) -> Bound:
     paths = []
     for row in table.get("paths", []):
         path, prefix = str(row["path"]), str(row.get("as", ""))
-        paths.append(Binding(path if path == "." else check_path(path), prefix and check_path(prefix)))
+        follow = row.get("follow") is True
+        paths.append(Binding(path if path == "." else check_path(path), prefix and check_path(prefix), follow))
     return Bound(
         names.check_project(table["project"]),
         names.check_artifact_name(table["name"]),
@@ -148,6 +150,8 @@ def _fill(table: Any, bound: Bound) -> None:
     for binding in bound.paths:
         row = tomlkit.inline_table()
         row.update({"path": binding.path, **({"as": binding.prefix} if binding.prefix else {})})
+        if binding.follow:
+            row["follow"] = True
         paths.append(row)
     wanted = {"name": bound.name, "project": bound.project, "type": bound.type, "version": bound.version}
     for key, value in {**wanted, "digest": bound.digest}.items():

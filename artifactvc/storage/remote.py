@@ -90,6 +90,7 @@ def transport_of(table: dict[str, Any]) -> Transport:
             endpoint_url=table.get("endpoint_url"),
             profile=table.get("profile"),
             region=table.get("region"),
+            timeout=float(table.get("timeout", RemoteOptions.timeout)),
             read_only=bool(table.get("read_only", False)),
         ),
     )

@@ -79,7 +79,7 @@ class StatCache:
         if path:
             rows = self._connect().execute(f"{sql} WHERE path = ? OR (path > ? AND path < ?)", (path, path + "/", path + "0"))
         else:
-            rows = self._connect().execute(sql)
+            rows = self._connect().execute(f"{sql} WHERE path NOT LIKE '/%'")
         return {row[0]: _row(row[1], row[2], row[3]) for row in rows}
 
     def row(self, path: str) -> Row | None:

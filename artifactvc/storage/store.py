@@ -312,6 +312,15 @@ class Store:
         """Serial number -> name of the packs that are here."""
         return dict(self._serials)
 
+    def pack_fd(self, serial: int) -> int:
+        """The open file of a pack that is here; the store closes it."""
+        return self._pack_fd(self._serials[serial])
+
+    def table_size(self, serial: int) -> int:
+        """How many objects a pack holds, whether or not the index has a row for each (another pack may have it too)."""
+        row = self.places.connection.execute("SELECT objects FROM pack WHERE serial = ?", (serial,)).fetchone()
+        return int(row[0]) if row else 0
+
     def forget_pack(self, serial: int) -> None:
         """Close what is open of a pack, and drop its rows: the first step of removing it."""
         name = self._serials.pop(serial, None)

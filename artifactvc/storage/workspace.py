@@ -11,12 +11,13 @@ import stat as stat_module
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 from artifactvc.core.manifest import check_path
 from artifactvc.core.nodes import check_target
-from artifactvc.errors import HostilePath, OutsideWorkspace, UnknownPath, UnreadableFile, UnsafeLink, UnsupportedFile
+from artifactvc.errors import HostilePath, OutsideWorkspace, UnreadableFile, UnsafeLink, UnsupportedFile
 from artifactvc.storage.ignore import Ignore
 from artifactvc.storage.statcache import WIDTH, FileStat, Row, StatCache
 from artifactvc.util.text import escape
@@ -24,7 +25,7 @@ from artifactvc.util.text import escape
 #: Never taken, at any depth: other tools' and our own repositories.
 _SKIPPED: Final = (".git", ".artifacts")
 
-Item = tuple[str, FileStat]  # name, and what lstat says (what stat says of followed links)
+_name_of: Final = attrgetter("name")
 
 
 def file_stat(stat: os.stat_result) -> FileStat:
@@ -41,41 +42,46 @@ def kind_of(mode: int) -> str:
 
 @dataclass
 class DirScan:
-    """One directory: *path* relative to the workspace, the files in it, and its row."""
+    """One directory: *path* relative to the workspace, the files in it, and its row.
+
+    *stats* holds five numbers (``FileStat``) for each of *names*, which are sorted.
+    """
 
     path: str
-    items: list[Item]
+    names: tuple[str, ...]
+    stats: array[int]
     row: Row | None
     same: bool  # names and stats are exactly those of the row, and every digest is known
     followed: set[str] = field(default_factory=set)
 
-    def changed(self) -> Iterator[tuple[str, FileStat]]:
-        """Files that must be read: new, or not as recorded."""
-        if self.same:
-            return
-        known = {name: i for i, name in enumerate(self.row.names)} if self.row else {}
-        for name, stat in self.items:
-            at = known.get(name)
-            if at is None or self.row is None or self.row.digest(at) is None or self.row.stat(at) != stat:
-                yield name, stat
+    def stat(self, position: int) -> FileStat:
+        """What ``lstat`` said (``stat`` for a followed link) of the name at *position*."""
+        return FileStat(*self.stats[position * WIDTH : (position + 1) * WIDTH])
 
-    def unchanged(self) -> Iterator[tuple[str, FileStat, str]]:
-        """Files that are as recorded, with their digests."""
-        if self.row is None:
-            return
-        known = {name: i for i, name in enumerate(self.row.names)}
-        for name, stat in self.items:
+    def files(self) -> Iterator[tuple[str, FileStat, str | None]]:
+        """Every file with its digest, or None where it must be read: new, or not as recorded."""
+        row = self.row
+        known = {name: i for i, name in enumerate(row.names)} if row else {}
+        raw = self.stats.tobytes()
+        width = WIDTH * 8
+        for position, name in enumerate(self.names):
             at = known.get(name)
-            if at is not None:
-                digest = self.row.digest(at)
-                if digest is not None and (self.same or self.row.stat(at) == stat):
-                    yield name, stat, digest
+            digest = None
+            if row is not None and at is not None:
+                if raw[position * width : (position + 1) * width] == row.stats[at * width : (at + 1) * width]:
+                    digest = row.digest(at)
+            yield name, self.stat(position), digest
+
+    def changed(self) -> Iterator[tuple[str, FileStat]]:
+        """Files that must be read."""
+        if not self.same:
+            yield from ((name, stat) for name, stat, digest in self.files() if digest is None)
 
     def vanished(self) -> list[str]:
         """Names that were recorded and are not there."""
         if self.same or self.row is None:
             return []
-        there = {name for name, _ in self.items}
+        there = set(self.names)
         return [name for name in self.row.names if name not in there]
 
 
@@ -97,10 +103,11 @@ class ScanOptions:
     ignore: Ignore | None = None
     follow: bool = False
     exclude: frozenset[str] = frozenset()  # paths relative to the workspace that are never taken
+    rows_tracked: bool = False  # whether every name in the stat cache's rows is known to be tracked
 
 
 def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
-    """*path* (from *cwd*) relative to *workspace*, ``.`` for itself; OutsideWorkspace, UnknownPath."""
+    """*path* (from *cwd*) relative to *workspace*, ``.`` for itself; OutsideWorkspace."""
     absolute = os.path.normpath(os.path.join(cwd or os.getcwd(), path))
     root = os.fspath(workspace)
     parent, name = os.path.split(absolute)
@@ -113,8 +120,6 @@ def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
             break
     else:
         raise OutsideWorkspace(escape(path), root)
-    if not os.path.lexists(absolute):
-        raise UnknownPath(f"no file or directory '{escape(path)}'")
     if any(part in _SKIPPED for part in inside.split("/")):
         raise UnsupportedFile(f"'{escape(path)}' belongs to a repository, which is never taken")
     return check_path(inside)
@@ -145,34 +150,39 @@ class _Scanner:
             raise UnreadableFile(f"cannot read the directory '{escape(path)}': permission denied") from error
         except FileNotFoundError:
             return []  # removed while we walked
-        known = frozenset(row.names) if row else frozenset()
-        items: list[Item] = []
+        known = frozenset(row.names) if row and self.options.rows_tracked else frozenset()
+        names: list[str] = []
+        stats = array("q")
         below: list[str] = []
         links: list[str] = []
-        followed: set[str] = set()
         with iterator:
-            for entry in iterator:
-                name = entry.name
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        if name not in _SKIPPED:
-                            below.append(name)
-                    elif entry.is_symlink():
-                        links.append(name)
-                    else:
-                        s = entry.stat(follow_symlinks=False)
-                        stat = FileStat(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode)
-                        if name in known or self._taken(path, name, stat):
-                            items.append((name, stat))
-                except FileNotFoundError:
-                    continue
-        for name in links:
-            self._link(path, name, name in known, items, below, followed)
-        items.sort()
+            entries = sorted(iterator, key=_name_of)
+        for entry in entries:
+            name = entry.name
+            try:
+                if entry.is_file(follow_symlinks=False) or not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+                    s = entry.stat(follow_symlinks=False)
+                    if name in known or self._taken(path, name, s.st_mode):
+                        names.append(name)
+                        stats.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+                elif entry.is_symlink():
+                    links.append(name)
+                elif name not in _SKIPPED:
+                    below.append(name)
+            except FileNotFoundError:
+                continue  # removed while we looked
+        followed: set[str] = set()
+        if links:
+            found = {name: stats[i * WIDTH : (i + 1) * WIDTH] for i, name in enumerate(names)}
+            for name in links:
+                stat = self._link(path, name, name in known, below, followed)
+                if stat is not None:
+                    found[name] = array("q", stat)
+            names = sorted(found)
+            stats = array("q", [number for name in names for number in found[name]])
         self.seen.add(path)
-        scan = DirScan(path, items, row, False, followed)
-        scan.same = not followed and _same(items, row)
-        self.found.append(scan)
+        same = not followed and row is not None and tuple(names) == row.names and stats.tobytes() == row.stats
+        self.found.append(DirScan(path, row.names if same and row else tuple(names), stats, row, same, followed))
         return self._below(path, below, above)
 
     def _below(
@@ -183,7 +193,8 @@ class _Scanner:
             full = f"{path}/{name}" if path else name
             if full in self.options.exclude:
                 continue
-            if full not in self.rows and not self._directory_taken(full):
+            tracked = self.options.rows_tracked and full in self.rows
+            if not tracked and not self._directory_taken(full):
                 continue
             inside = above
             if self.options.follow:
@@ -203,7 +214,7 @@ class _Scanner:
         self._check_name(full)
         return True
 
-    def _taken(self, path: str, name: str, stat: FileStat) -> bool:
+    def _taken(self, path: str, name: str, mode: int) -> bool:
         """Whether a file that is not recorded is taken: not excluded, not ignored, of a kind that can be stored."""
         full = f"{path}/{name}" if path else name
         if full in self.options.exclude:
@@ -213,9 +224,9 @@ class _Scanner:
             self.ignored += 1
             return False
         self._check_name(full)
-        if not stat_module.S_ISREG(stat.mode):
+        if not stat_module.S_ISREG(mode):
             kinds = {stat_module.S_IFSOCK: "a socket", stat_module.S_IFIFO: "a pipe"}
-            kind = kinds.get(stat_module.S_IFMT(stat.mode), "a device")
+            kind = kinds.get(stat_module.S_IFMT(mode), "a device")
             raise UnsupportedFile(
                 f"'{escape(full)}' is {kind}, which cannot be stored", hint="remove it, or name it in .avcignore"
             )
@@ -233,51 +244,40 @@ class _Scanner:
         except HostilePath as error:
             raise UnsupportedFile(error.message, hint="rename it, or name it in .avcignore") from error
 
-    def _link(
-        self, path: str, name: str, known: bool, items: list[Item], below: list[str], followed: set[str]
-    ) -> None:
+    def _link(self, path: str, name: str, known: bool, below: list[str], followed: set[str]) -> FileStat | None:  # noqa: FBT001
+        """What to record of a link, or None where it is not taken or leads to a directory."""
         full = f"{path}/{name}" if path else name
         absolute = f"{self.workspace}/{full}"
         if full in self.options.exclude:
-            return
-        stat = file_stat(os.lstat(absolute))
+            return None
         ignore = self.options.ignore
         if not known and ignore is not None and ignore.file(full) and not self.options.tracked(full):
             self.ignored += 1
-            return
+            return None
         if not known:
             self._check_name(full)
         target = os.readlink(absolute)
         inside = full[len(self.start) + 1 :] if self.start else full
-        try:
-            check_target(inside, target)
-            items.append((name, stat))
-            return
-        except HostilePath:
-            if not self.options.follow:
+        if not self.options.follow:
+            try:
+                check_target(inside, target)
+            except HostilePath:
                 raise UnsafeLink(
                     f"link '{escape(full)}' points out of the directory taken, at '{escape(target)}'",
                     hint="add with --follow to store what it points at, or name it in .avcignore",
                 ) from None
+            return file_stat(os.lstat(absolute))
         try:
             there = os.stat(absolute)
         except OSError as error:
             raise UnsafeLink(f"link '{escape(full)}' points at nothing: '{escape(target)}'") from error
         if stat_module.S_ISDIR(there.st_mode):
             below.append(name)
-        else:
-            items.append((name, file_stat(there)))
-            followed.add(name)
-
-
-def _same(items: list[Item], row: Row | None) -> bool:
-    """Whether a directory is byte for byte as recorded; an unrecorded stat never equals one."""
-    if row is None or len(items) != len(row.names):
-        return False
-    stats = array("q")
-    for _, stat in items:
-        stats.extend(stat)
-    return stats.tobytes() == row.stats and tuple([name for name, _ in items]) == row.names
+            return None
+        if not stat_module.S_ISREG(there.st_mode):
+            raise UnsupportedFile(f"link '{escape(full)}' points at what is not a regular file")
+        followed.add(name)
+        return file_stat(there)
 
 
 def scan(workspace: Path, start: str, cache: StatCache, options: ScanOptions) -> Scan:
@@ -286,32 +286,33 @@ def scan(workspace: Path, start: str, cache: StatCache, options: ScanOptions) ->
 
 
 def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> DirScan:
-    """Look at one file; the result has that one item, and its row only as far as that name."""
-    absolute = workspace / path
+    """Look at one file that is bound by itself; no name where it is not there."""
     directory, _, name = path.rpartition("/")
+    row = cache.row(file_key(path))
     try:
-        stat = os.lstat(absolute)
+        stat = os.lstat(workspace / path)
     except FileNotFoundError:
-        return DirScan(directory, [], _only(cache.row(directory), name), False)
+        return DirScan(directory, (), array("q"), row, False)
     followed: set[str] = set()
     if stat_module.S_ISLNK(stat.st_mode):
-        target = os.readlink(absolute)
+        target = os.readlink(workspace / path)
         if not follow:
             raise UnsafeLink(
                 f"link '{escape(path)}' points at '{escape(target)}', which is not taken with it",
                 hint="add with --follow to store what it points at",
             )
-        stat = os.stat(absolute)
+        try:
+            stat = os.stat(workspace / path)
+        except OSError as error:
+            raise UnsafeLink(f"link '{escape(path)}' points at nothing: '{escape(target)}'") from error
         followed.add(name)
     if not stat_module.S_ISREG(stat.st_mode):
-        raise UnsupportedFile(f"'{escape(path)}' is not a regular file")
-    item = (name, file_stat(stat))
-    row = _only(cache.row(directory), name)
-    return DirScan(directory, [item], row, not followed and _same([item], row), followed)
+        raise UnsupportedFile(f"'{escape(path)}' is not a regular file", hint="only files, links and directories are taken")
+    stats = array("q", file_stat(stat))
+    same = not followed and row is not None and row.names == (name,) and row.stats == stats.tobytes()
+    return DirScan(directory, (name,), stats, row, same, followed)
 
 
-def _only(row: Row | None, name: str) -> Row | None:
-    if row is None or name not in row.names:
-        return None
-    at = row.names.index(name)
-    return Row((name,), row.stats[at * WIDTH * 8 : (at + 1) * WIDTH * 8], row.digests[at * 32 : at * 32 + 32])
+def file_key(path: str) -> str:
+    """The stat cache's key of a file bound by itself; no directory has it."""
+    return "/" + path

@@ -149,7 +149,7 @@ class StoreWriter:
                 else:
                     digest = self._put_small(path, fd, before)
                 if digest is not None:
-                    return digest, before
+                    return digest, os.fstat(fd) if move else before  # --move set the mode: a new ctime
             finally:
                 os.close(fd)
         raise UnstableFile(escape(path))

@@ -1,0 +1,180 @@
+"""The workspace against a manifest: what ``add``, ``status`` and ``diff`` have in common.
+
+Every path taken is a binding: a place in the workspace and the place in the artifact that
+it stands for. A row of the table ``binding`` says "the stat cache's rows at and below this
+path are exactly what manifest *root* has there". While that holds, only directories that
+differ from their rows are looked at, and the manifest is not read: the cost follows the
+change (design, section 2, idea 6).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifactvc.core import manifest
+from artifactvc.core.model import EMPTY, Digest, Entry
+from artifactvc.ops.session import Session
+from artifactvc.storage import bindings, ignore
+from artifactvc.storage.bindings import Binding
+from artifactvc.storage.ignore import Ignore
+from artifactvc.storage.statcache import FileStat, StatCache
+from artifactvc.storage.workspace import DirScan, Scan, ScanOptions, file_key, kind_of, scan, scan_file
+
+#: Where downloads go by default; never taken (design, section 4).
+DOWNLOADS = "artifacts"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One file of the workspace. *digest* is None where it must be read; of a link it is that of its target."""
+
+    path: str  # in the artifact
+    file: str  # in the workspace
+    stat: FileStat
+    digest: Digest | None
+    followed: bool
+
+    @property
+    def kind(self) -> str:
+        """``f``, ``x`` or ``l``."""
+        return kind_of(self.stat.mode)
+
+
+@dataclass
+class Look:
+    """What one look at a binding, or at a directory inside one, found."""
+
+    binding: Binding
+    start: str  # what was looked at, relative to the workspace
+    scan: Scan
+    exact: bool  # the rows are what the manifest has: whatever is as recorded needs no question
+    generation: int  # of the store, when that was so
+    single: bool  # one file that is bound by itself
+
+    def place(self, directory: str, name: str) -> str:
+        """The artifact's path of a file in the workspace."""
+        if self.single:
+            return self.binding.prefix
+        base = self.binding.path
+        inside = directory if base == "." else directory[len(base) + 1 :]
+        return "/".join(part for part in (self.binding.prefix, inside, name) if part)
+
+    @property
+    def prefix(self) -> str:
+        """The artifact's path that *start* stands for; empty for all of it."""
+        if self.single:
+            return self.binding.prefix
+        base = self.binding.path
+        inside = "" if self.start == base else self.start if base == "." else self.start[len(base) + 1 :]
+        return "/".join(part for part in (self.binding.prefix, inside) if part)
+
+    def files(self, directory: DirScan) -> Iterator[Seen]:
+        """The files of one directory."""
+        for name, stat, digest in directory.files():
+            file = f"{directory.path}/{name}" if directory.path else name
+            yield Seen(self.place(directory.path, name), file, stat, digest, name in directory.followed)
+
+    def differing(self) -> Iterator[Seen]:
+        """The files that are not as recorded; all others are as the manifest has them, if the look is exact."""
+        for directory in self.scan.directories:
+            if not directory.same:
+                yield from (seen for seen in self.files(directory) if seen.digest is None)
+
+    def vanished(self) -> list[str]:
+        """The artifact's paths of recorded files that are not there any more."""
+        found = [self.place(d.path, name) for d in self.scan.directories for name in d.vanished()]
+        found += [self.place(path, name) for path, row in self.scan.gone.items() for name in row.names]
+        return found
+
+
+def look(session: Session, cache: StatCache, key: tuple[str, str], binding: Binding, root: Digest, start: str) -> Look:
+    """Look at *start*, which is *binding*'s path or inside it; *root* is the manifest that it is held against."""
+    workspace, connection = session.avc.workspace, session.avc.connect()
+    recorded = connection.execute(
+        "SELECT prefix, root, generation FROM binding WHERE path = ? AND artifact = ?", (binding.path, "/".join(key))
+    ).fetchone()
+    exact = recorded is not None and recorded[0] == binding.prefix and recorded[1] == root
+    generation = recorded[2] if exact else -1
+    if is_single(session, binding, root):
+        found = scan_file(workspace, binding.path, cache, follow=binding.follow)
+        alone = Scan(binding.path, [found], {})
+        return Look(binding, start, alone, exact, generation, single=True)
+
+    def tracked(path: str) -> bool:
+        inside = path if binding.path == "." else path[len(binding.path) + 1 :]
+        at = "/".join(part for part in (binding.prefix, inside.rstrip("/")) if part)
+        return root != EMPTY and next(manifest.walk(root, session.node, at), None) is not None
+
+    options = ScanOptions(tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact)
+    return Look(binding, start, scan(workspace, start, cache, options), exact, generation, single=False)
+
+
+def is_single(session: Session, binding: Binding, root: Digest) -> bool:
+    """Whether the binding is of one file, not of a directory: what is there says so, else what the manifest has."""
+    path = session.avc.workspace / binding.path
+    if os.path.lexists(path):
+        return not (path.is_dir() and (binding.follow or not path.is_symlink()))
+    return bool(binding.prefix) and manifest.find(root, binding.prefix, session.node) is not None
+
+
+def _ignore(workspace: Path) -> Ignore | None:
+    return Ignore(workspace) if (workspace / ignore.FILE).exists() else None
+
+
+def excluded(session: Session) -> frozenset[str]:
+    """What is never taken: ``artifacts.toml`` and the default download directory (unless it is bound itself)."""
+    bound = {binding.path for artifact in session.avc.bindings.artifacts.values() for binding in artifact.paths}
+    inside = any(path == DOWNLOADS or path.startswith(DOWNLOADS + "/") for path in bound)
+    return frozenset((bindings.FILE,) if inside else (bindings.FILE, DOWNLOADS))
+
+
+def entry_of(seen: Seen, workspace: Path, digest: Digest, size: int | None = None) -> Entry:
+    """The entry that stands for a file whose digest is known."""
+    if seen.kind == "l":
+        return Entry(seen.path, "l", target=os.readlink(workspace / seen.file))
+    return Entry(seen.path, seen.kind, seen.stat.size if size is None else size, digest)
+
+
+# ---- the table ``binding`` ---------------------------------------------------------------------
+
+
+def record(connection: sqlite3.Connection, key: tuple[str, str], binding: Binding, root: Digest, generation: int) -> None:
+    """Note that the rows at and below the binding's path are what *root* has there."""
+    connection.execute(
+        "INSERT OR REPLACE INTO binding (path, prefix, artifact, root, generation) VALUES (?, ?, ?, ?, ?)",
+        (binding.path, binding.prefix, "/".join(key), root, generation),
+    )
+
+
+def invalidate(connection: sqlite3.Connection, written: Iterable[str], keep: Iterable[tuple[str, str]] = ()) -> None:
+    """Drop what was noted of bindings that share rows with the paths *written*, other than *keep* (path, artifact)."""
+    kept, places = set(keep), list(written)
+    for path, artifact in connection.execute("SELECT path, artifact FROM binding").fetchall():
+        if (path, artifact) not in kept and any(_overlap(path, place) for place in places):
+            connection.execute("DELETE FROM binding WHERE path = ? AND artifact = ?", (path, artifact))
+
+
+def move_root(connection: sqlite3.Connection, key: tuple[str, str], before: Digest, after: Digest) -> None:
+    """What was noted against *before* holds against *after*: only paths outside those bindings changed."""
+    connection.execute(
+        "UPDATE binding SET root = ? WHERE artifact = ? AND root = ?", (after, "/".join(key), before)
+    )
+
+
+def forget_artifact(connection: sqlite3.Connection, key: tuple[str, str]) -> None:
+    """Drop what was noted of an artifact's bindings."""
+    connection.execute("DELETE FROM binding WHERE artifact = ?", ("/".join(key),))
+
+
+def _overlap(a: str, b: str) -> bool:
+    return "." in (a, b) or a == b or a.startswith(b + "/") or b.startswith(a + "/")
+
+
+def keys_of(found: Look) -> Iterator[tuple[str, DirScan]]:
+    """The stat cache's key of each directory seen (of the file, for a file bound by itself)."""
+    for directory in found.scan.directories:
+        yield (file_key(found.binding.path) if found.single else directory.path), directory

@@ -1,0 +1,462 @@
+"""``add`` and ``rm --from``: the workspace goes into drafts.
+
+Order of a change (protocol L1, L2): under the store's shared lock and the draft's own,
+objects, then the draft, then ``artifacts.toml``, then the stat cache. A kill between any
+two leaves the old draft or the new one; the next ``add`` does the rest again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from artifactvc.core import names
+from artifactvc.core.compare import diff
+from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
+from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
+from artifactvc.core.results import PathChange, Staged
+from artifactvc.errors import PathConflict, UnknownPath, UnsupportedFile, UsageError
+from artifactvc.ops import look, resolve
+from artifactvc.ops.commit import type_conflict
+from artifactvc.ops.look import Look, Seen
+from artifactvc.ops.query import path_change
+from artifactvc.ops.session import Session
+from artifactvc.storage.bindings import Binding, Bound
+from artifactvc.storage.drafts import Draft, workspace_draft_id
+from artifactvc.storage.loose import hash_file
+from artifactvc.storage.statcache import Recorded, StatCache
+from artifactvc.storage.workspace import file_stat, relative_path
+from artifactvc.storage.writer import StoreWriter
+from artifactvc.util.hashing import digest_bytes
+from artifactvc.util.text import escape, near
+
+Key = tuple[str, str]  # project and name
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """How ``add`` takes files."""
+
+    to: str | None = None
+    type: str | None = None
+    prefix: str | None = None
+    move: bool = False
+    follow: bool = False
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One path asked for: the binding that it is, or lies in, and where to begin."""
+
+    binding: Binding
+    start: str
+
+
+def add(session: Session, paths: Sequence[str], options: AddOptions) -> list[Staged]:
+    """Stage *paths*, or every bound path where there are none; one result for each artifact."""
+    if options.move and os.geteuid() == 0 and not options.force:
+        raise UsageError(
+            "as root, --move leaves files that can still be written through their read-only mode",
+            hint="give --force as well, or leave --move out",
+        )
+    if options.type is not None:
+        names.check_type(options.type)
+    parts = _targets(session, paths, options)
+    return [_add_one(session, key, found, options) for key, found in parts.items()]
+
+
+# ---- what goes where ---------------------------------------------------------------------------
+
+
+def _targets(session: Session, paths: Sequence[str], options: AddOptions) -> dict[Key, list[_Part]]:
+    found: dict[Key, list[_Part]] = defaultdict(list)
+    if paths:
+        for text in paths:
+            key, part = _target(session, text, options)
+            if part not in found[key]:
+                found[key].append(part)
+        return found
+    wanted = _artifact_key(session, options.to) if options.to else None
+    for key, bound in session.avc.bindings.artifacts.items():
+        if wanted is None or key == wanted:
+            found[key] = [_Part(binding, binding.path) for binding in bound.paths]
+    if not any(found.values()):
+        raise UsageError("nothing to add: no path given, and no path is bound", hint="run 'avc add PATH'")
+    return {key: parts for key, parts in found.items() if parts}
+
+
+def _artifact_key(session: Session, text: str) -> Key:
+    entity, project, name = names.parse_artifact(text)
+    project = resolve.project_of(session, entity, project)
+    names.check_artifact_name(name)
+    row = resolve.find_artifact(session, f"{project}/{name}")
+    bound = session.avc.bindings.find(project, name)
+    known = row["name"] if row else bound.name if bound else name
+    return project, known
+
+
+def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Part]:
+    if "://" in text:
+        raise UsageError(f"'{escape(text)}' is a reference, which this version cannot add", hint="add files by their path")
+    workspace, bindings = session.avc.workspace, session.avc.bindings
+    path = relative_path(workspace, text)
+    there = os.path.lexists(workspace / path)
+    key = _artifact_key(session, options.to) if options.to else None
+    bound = bindings.artifacts.get(key) if key else None
+    inside = _within(bound, path) if bound else None if key else bindings.of_path(path)
+    if inside and (options.prefix is None or options.prefix == inside[1].prefix):
+        binding = replace(inside[1], follow=inside[1].follow or options.follow)
+        return inside[0].key, _Part(binding, path)
+    if not there:
+        raise UnknownPath(f"no file or directory '{escape(text)}'", hint=_near_path(text))
+    absolute = workspace / path
+    is_directory = absolute.is_dir() and (options.follow or not absolute.is_symlink())
+    if key is None:
+        last = workspace.name if path == "." else path.rpartition("/")[2]
+        key = _artifact_key(session, names.artifact_name_from(last))
+    prefix = check_path(options.prefix.strip("/")) if options.prefix and options.prefix.strip("/") else ""
+    if not is_directory:
+        prefix = "/".join(part for part in (prefix, path.rpartition("/")[2]) if part)
+        _check_file_name(path, prefix)
+    return key, _Part(Binding(path, prefix, options.follow), path)
+
+
+def _check_file_name(path: str, prefix: str) -> None:
+    try:
+        check_path(prefix)
+    except Exception as error:
+        raise UnsupportedFile(f"'{escape(path)}' cannot be stored under its name: {error}", hint="rename it") from error
+
+
+def _near_path(text: str) -> str:
+    directory, _, name = text.rstrip("/").rpartition("/")
+    try:
+        close = near(name, os.listdir(directory or "."))
+    except OSError:
+        return "check the path"
+    return "did you mean " + " or ".join(f"'{escape(c)}'" for c in close) + "?" if close else "check the path"
+
+
+def _within(bound: Bound, path: str) -> tuple[Bound, Binding] | None:
+    inside = [b for b in bound.paths if b.path in (".", path) or path.startswith(b.path + "/")]
+    return (bound, max(inside, key=lambda b: len(b.path))) if inside else None
+
+
+# ---- one artifact -----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Taken:
+    """What was read or seen for one artifact: the changes of its manifest, and what to remember."""
+
+    changes: dict[str, Entry | None]
+    looks: list[Look]
+    read: dict[str, tuple[Recorded, str]]  # by file in the workspace: what to record, and what it is in the artifact
+    unchanged: int = 0
+    bytes_read: int = 0
+
+
+def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions) -> Staged:
+    avc = session.avc
+    draft_id = workspace_draft_id(*key)
+    with avc.writing(), avc.drafts.locked(draft_id):
+        draft = begin_draft(session, key, options.type)
+        cache = StatCache(avc.connect)
+        looks = [look.look(session, cache, key, part.binding, draft.root, part.start) for part in parts]
+        if options.dry_run:
+            return _plan(session, draft, looks)
+        generation = avc.store.intact_generation()
+        with avc.store.writer() as writer:
+            taken = _take(session, draft, looks, generation, writer, move=options.move)
+            root = _apply(session, draft.root, taken.changes, writer)
+        changes = list(diff(draft.root, root.digest, session.node)) if root.digest != draft.root else []
+        if changes or avc.drafts.get(draft_id) is not None:
+            avc.drafts.save(replace(draft, root=root.digest))
+        _bind(session, draft, [found.binding for found in looks])
+        _remember(session, key, cache, taken, draft.root, root.digest, generation)
+    return _staged(draft, changes, root, len(taken.read), taken.bytes_read, dry_run=False)
+
+
+def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
+    """The workspace's draft of an artifact, or a new one on its base; the caller holds the draft's lock."""
+    avc = session.avc
+    project, name = key
+    bound = avc.bindings.artifacts.get(key)
+    row = resolve.find_artifact(session, f"{project}/{name}")
+    existing = avc.drafts.get(workspace_draft_id(project, name))
+    known = row["type"] if row else existing.type if existing else bound.type if bound else None
+    if row and kind is not None and kind != row["type"]:
+        raise type_conflict(row["name"], row["type"], kind)
+    if existing is not None:
+        return replace(existing, type=row["type"] if row else kind or existing.type)
+    digest, number = base_of(session, key)
+    return Draft(
+        workspace_draft_id(project, name), project, name, kind or known or "dataset",
+        row["id"] if row else secrets.token_hex(16), digest or EMPTY, digest, number, "workspace", session.clock(),
+    )  # fmt: skip
+
+
+def base_of(session: Session, key: Key) -> tuple[Digest | None, int | None]:
+    """Digest and number of the version that the workspace's files were taken from, else of the newest."""
+    bound = session.avc.bindings.artifacts.get(key)
+    row = resolve.find_artifact(session, "/".join(key))
+    if bound is not None and bound.digest is not None:
+        version = resolve.live_by_digest(session, row["id"], bound.digest) if row else None
+        return bound.digest, version["number"] if version else None
+    newest = resolve.newest_version(session, row["id"]) if row else None
+    return (newest["digest"], newest["number"]) if newest else (None, None)
+
+
+def _take(
+    session: Session, draft: Draft, looks: list[Look], generation: int, writer: StoreWriter, *, move: bool
+) -> _Taken:
+    """Store what differs, and work out what changes in the draft's manifest."""
+    taken = _Taken({}, looks, {})
+    provided: dict[str, Binding] = {}
+    session.progress.start("storing", unit="files")
+    for found in looks:
+        if found.exact:
+            pending = list(found.differing())
+            gone = found.vanished()
+            if found.generation != generation:
+                pending += _not_stored(session, found)
+            for seen in pending:
+                _store(session, seen, found, provided, taken, writer, move=move)
+            taken.changes.update((path, None) for path in gone if path not in taken.changes)
+        else:
+            _take_whole(session, draft.root, found, provided, taken, writer, move=move)
+    session.progress.finish()
+    for path in [path for path, entry in taken.changes.items() if entry is None]:
+        if path in provided:
+            del taken.changes[path]
+    return taken
+
+
+def _not_stored(session: Session, found: Look) -> list[Seen]:
+    """Files that are as recorded, but whose object the store has no more (protocol L6)."""
+    recorded = [s for d in found.scan.directories for s in found.files(d) if s.digest is not None and s.kind != "l"]
+    present = session.avc.store.has(seen.digest for seen in recorded if seen.digest)
+    return [seen for seen in recorded if seen.digest not in present]
+
+
+def _take_whole(
+    session: Session, root: Digest, found: Look, provided: dict[str, Binding], taken: _Taken, writer: StoreWriter,
+    *, move: bool,
+) -> None:  # fmt: skip
+    """Hold every file seen against the manifest: the first time, or when the two have moved apart."""
+    workspace = session.avc.workspace
+    everything = [seen for directory in found.scan.directories for seen in found.files(directory)]
+    present = session.avc.store.has(seen.digest for seen in everything if seen.digest and seen.kind != "l")
+    for seen in everything:
+        if seen.digest is not None and (seen.digest in present or seen.kind == "l"):
+            _provide(seen, found, provided)
+            taken.changes[seen.path] = look.entry_of(seen, workspace, seen.digest)
+        else:
+            _store(session, seen, found, provided, taken, writer, move=move)
+    if root == EMPTY:
+        return
+    for entry in walk(root, session.node, found.prefix):
+        now = taken.changes.get(entry.path)
+        if now is None:
+            if entry.kind != "r" and entry.path not in taken.changes:
+                taken.changes[entry.path] = None
+        elif now == entry:
+            del taken.changes[entry.path]
+            taken.unchanged += 1
+
+
+def _provide(seen: Seen, found: Look, provided: dict[str, Binding]) -> None:
+    other = provided.setdefault(seen.path, found.binding)
+    if other.path != found.binding.path:
+        raise PathConflict(
+            f"'{escape(other.path)}' and '{escape(found.binding.path)}' both have '{escape(seen.path)}'",
+            hint="give one of them another place with --as PREFIX",
+        )
+
+
+def _store(
+    session: Session, seen: Seen, found: Look, provided: dict[str, Binding], taken: _Taken, writer: StoreWriter,
+    *, move: bool,
+) -> None:  # fmt: skip
+    _provide(seen, found, provided)
+    workspace = session.avc.workspace
+    if seen.kind == "l":
+        target = os.readlink(workspace / seen.file)
+        taken.changes[seen.path] = Entry(seen.path, "l", target=target)
+        taken.read[seen.file] = Recorded(seen.stat, digest_bytes(target.encode())), seen.path
+        return
+    path = os.fspath(workspace / seen.file)
+    digest, stat = writer.put_file(os.path.realpath(path) if seen.followed else path, move=move and not seen.followed)
+    now = file_stat(stat)
+    taken.changes[seen.path] = look.entry_of(replace(seen, stat=now), workspace, digest)
+    taken.read[seen.file] = Recorded(now, digest), seen.path
+    taken.bytes_read += now.size
+    session.progress.advance(1)
+
+
+def _apply(session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter) -> Root:
+    fresh: dict[Digest, bytes] = {}
+
+    def put(data: bytes) -> Digest:
+        digest: Digest = writer.put_node(data)
+        fresh[digest] = data
+        return digest
+
+    def read(digest: Digest) -> bytes:
+        data = fresh.get(digest)
+        return session.node(digest) if data is None else data
+
+    if not changes:
+        return summary(root, session.node)
+    if root == EMPTY:
+        entries = [entry for entry in changes.values() if entry is not None]
+        entries.sort(key=lambda entry: entry.path.encode())
+        return build(entries, put)
+    return update(root, changes, read, put)
+
+
+def _bind(session: Session, draft: Draft, bindings: Iterable[Binding]) -> None:
+    wanted = list(bindings)
+    bound = session.avc.bindings.artifacts.get(draft.key)
+    if bound is not None and bound.type == draft.type and all(binding in bound.paths for binding in wanted):
+        return
+
+    def change(artifacts: dict[Key, Bound]) -> None:
+        now = artifacts.get(draft.key) or Bound(draft.project, draft.name, draft.type)
+        if now.digest is None and draft.base is not None:
+            now = replace(now, version=f"v{draft.base_number}" if draft.base_number is not None else None, digest=draft.base)
+        for binding in wanted:
+            now = now.with_path(binding)
+        artifacts[draft.key] = replace(now, type=draft.type)
+
+    session.avc.bindings.update(change)
+
+
+def _remember(
+    session: Session, key: Key, cache: StatCache, taken: _Taken, before: Digest, after: Digest, generation: int
+) -> None:
+    """Record what was read, and that the rows now are what the draft has."""
+    name = "/".join(key)
+    written: list[str] = []
+    for found in taken.looks:
+        for row_key, directory in look.keys_of(found):
+            if directory.same:
+                continue
+            files = []
+            for file, stat, digest in directory.files():
+                full = f"{directory.path}/{file}" if directory.path else file
+                read = taken.read.get(full)
+                files.append((file, read[0] if read else Recorded(stat, None if file in directory.followed else digest)))
+            cache.record(row_key, files)
+            written.append(directory.path or ".")
+        for path in found.scan.gone:
+            cache.forget(path)
+            written.append(path)
+
+    def after_rows(connection: object) -> None:
+        import sqlite3
+
+        assert isinstance(connection, sqlite3.Connection)
+        whole = [found for found in taken.looks if found.exact or found.start == found.binding.path]
+        keep = {(found.binding.path, name) for found in whole}
+        if written:
+            look.invalidate(connection, written, keep)
+        if before != after:
+            look.move_root(connection, key, before, after)
+        for found in whole:
+            look.record(connection, key, found.binding, after, generation)
+
+    cache.save(after_rows)
+
+
+def _staged(draft: Draft, changes: list[Change], root: Root, files: int, read: int, *, dry_run: bool) -> Staged:
+    count = {"added": 0, "modified": 0, "removed": 0}
+    for change in changes:
+        count[change.status] += 1
+    unchanged = root.count - count["added"] - count["modified"]
+    shown: tuple[PathChange, ...] = tuple(path_change(change) for change in changes)
+    return Staged(
+        f"{draft.project}/{draft.name}", draft.type, count["added"], count["modified"], count["removed"],
+        unchanged, files, read, root.count, dry_run, shown,
+    )  # fmt: skip
+
+
+def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
+    """What ``add`` would do: files that differ are hashed, nothing is stored."""
+    workspace, changes = session.avc.workspace, dict[str, Entry | None]()
+    for found in looks:
+        for directory in found.scan.directories:
+            if directory.same and found.exact:
+                continue
+            for seen in found.files(directory):
+                if found.exact and seen.digest is not None:
+                    continue
+                changes[seen.path] = look.entry_of(seen, workspace, seen.digest or hash_path(session, seen))
+        if found.exact:
+            changes.update((path, None) for path in found.vanished() if path not in changes)
+        else:
+            for entry in walk(draft.root, session.node, found.prefix):
+                if entry.kind != "r":
+                    changes.setdefault(entry.path, None)
+    before = find_many(draft.root, changes, session.node)
+    different = [
+        Change(path, before.get(path), entry) for path, entry in sorted(changes.items()) if before.get(path) != entry
+    ]
+    root = summary(draft.root, session.node)
+    more = sum(c.before is None for c in different) - sum(c.after is None for c in different)
+    return _staged(draft, different, Root(root.digest, root.count + more, root.size), 0, 0, dry_run=True)
+
+
+def hash_path(session: Session, seen: Seen) -> Digest:
+    """Digest of a file of the workspace as it is now; of a link, that of its target."""
+    path = session.avc.workspace / seen.file
+    if seen.kind == "l":
+        return digest_bytes(os.readlink(path).encode())
+    from artifactvc.errors import UnreadableFile
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableFile(f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions") from error
+    try:
+        return hash_file(fd)[0]
+    finally:
+        os.close(fd)
+
+
+# ---- rm --from ------------------------------------------------------------------------------------
+
+
+def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool = False) -> Staged:
+    """Take entries, and all below a directory, out of the draft of artifact *name*; files stay where they are."""
+    key = _artifact_key(session, name)
+    if key not in session.avc.bindings.artifacts and session.avc.drafts.get(workspace_draft_id(*key)) is None:
+        resolve.artifact(session, name)
+    avc = session.avc
+    draft_id = workspace_draft_id(*key)
+    with avc.writing(), avc.drafts.locked(draft_id):
+        draft = begin_draft(session, key, None)
+        changes: dict[str, Entry | None] = {}
+        for path in paths:
+            below = list(walk(draft.root, session.node, path.rstrip("/")))
+            if not below:
+                known = [entry.path for entry in walk(draft.root, session.node)][:100_000]
+                close = near(path, known)
+                hint = f"did you mean '{escape(close[0])}'?" if close else f"run 'avc ls {name}' to list what is there"
+                raise UnknownPath(f"the draft of '{name}' has no '{escape(path)}'", hint=hint)
+            changes.update((entry.path, None) for entry in below)
+        if dry_run:
+            before = find_many(draft.root, changes, session.node)
+            different = [Change(path, before[path], None) for path in changes]
+            root = summary(draft.root, session.node)
+            return _staged(draft, different, root._replace(count=root.count - len(changes)), 0, 0, dry_run=True)
+        with avc.store.writer() as writer:
+            root = _apply(session, draft.root, changes, writer)
+        avc.drafts.save(replace(draft, root=root.digest))
+        StatCache(avc.connect).save(lambda connection: look.forget_artifact(connection, key))
+    return _staged(draft, list(diff(draft.root, root.digest, session.node)), root, 0, 0, dry_run=False)

@@ -1,0 +1,348 @@
+"""A remote in an S3 bucket, through s3fs.
+
+Credentials, region and endpoint come from the usual places (environment, profile,
+``AWS_ENDPOINT_URL``); they are never stored and never shown. ``create`` is one PUT with
+``If-None-Match: *``, through a client whose own retries are off (protocol P8, R1): some
+servers answer a conflict without naming the condition, so the status of the cause tells.
+Larger files go and come in parts, a few at a time, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from artifactvc.errors import (
+    AvcError,
+    Corrupt,
+    MissingExtra,
+    OutcomeUnknown,
+    ReadOnly,
+    RemoteMissing,
+    RemoteRefused,
+    RemoteUnavailable,
+    StorageError,
+    UsageError,
+)
+from artifactvc.storage.transport import RemoteOptions, check_name
+
+T = TypeVar("T")
+
+_PART: Final = 16 << 20
+_PARTS: Final = 9_000  # S3 takes 10,000
+_AT_ONCE: Final = 4  # parts: 64 MiB in memory
+_SMALL_AT_ONCE: Final = 16
+_CONFLICTS: Final = 5
+
+
+class S3Transport:
+    """The keys below ``bucket/prefix``."""
+
+    kind = "s3"
+
+    def __init__(self, place: str, options: RemoteOptions) -> None:
+        self.bucket, _, prefix = place.partition("/")
+        self.prefix = prefix.strip("/")
+        if not self.bucket:
+            raise UsageError("an S3 remote needs a bucket", hint="write s3://bucket/path")
+        self.url = "s3://" + "/".join(part for part in (self.bucket, self.prefix) if part)
+        self.read_only = options.read_only
+        self._options = options
+
+    # ---- the clients ---------------------------------------------------------------------------
+
+    def _open(self, retries: int) -> Any:
+        try:
+            import s3fs
+        except ImportError as error:
+            raise MissingExtra("a remote at s3://", "s3") from error
+        options = self._options
+        config = {
+            "connect_timeout": min(10.0, options.timeout),
+            "read_timeout": options.timeout,
+            "max_pool_connections": 2 * _SMALL_AT_ONCE,
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+        }
+        try:
+            fs = s3fs.S3FileSystem(
+                anon=False,
+                endpoint_url=options.endpoint_url,
+                profile=options.profile,
+                client_kwargs={"region_name": options.region} if options.region else {},
+                config_kwargs=config,
+                skip_instance_cache=True,
+                use_listings_cache=False,
+            )
+        except Exception as error:
+            raise self._explained(error) from error
+        fs.retries = retries
+        return fs
+
+    @cached_property
+    def _fs(self) -> Any:
+        return self._open(self._options.retries)
+
+    @cached_property
+    def _once(self) -> Any:
+        """For log entries: what was sent is never sent again behind our back."""
+        return self._open(1)
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        from fsspec.asyn import get_loop, sync
+
+        try:
+            result: T = sync(get_loop(), work)
+        except AvcError:
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+        return result
+
+    def _key(self, name: str) -> str:
+        check_name(name)
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    async def _call(self, method: str, name: str, fs: Any = None, **values: Any) -> Any:
+        return await (fs or self._fs)._call_s3(method, Bucket=self.bucket, Key=self._key(name), **values)
+
+    # ---- errors ----------------------------------------------------------------------------------
+
+    def _explained(self, error: BaseException, name: str = "") -> AvcError:
+        """What to tell people about an error of s3fs, botocore or the connection."""
+        status, code = _status(error)
+        kind = type(_root(error)).__name__
+        what = f"'{name}' at '{self.url}'" if name else f"'{self.url}'"
+        if code == "NoSuchBucket":
+            return RemoteMissing(f"bucket '{self.bucket}' does not exist", hint="make it, or check the address")
+        if status == 404 or isinstance(error, FileNotFoundError):
+            return RemoteMissing(f"{what} is not there")
+        if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
+            return RemoteRefused(
+                f"there are no credentials for {what}: {_root(error)}",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile",
+            )
+        if status in (401, 403) or isinstance(error, PermissionError):
+            return RemoteRefused(
+                f"{what} refuses these credentials{f' ({code})' if code else ''}",
+                hint="check the credentials and the bucket's policy",
+            )
+        if status in (301, 307):
+            return StorageError(f"{what} is in another region", hint="name it: 'avc remote add … --region R'")
+        if _connection_failed(error) or (status or 0) >= 500:
+            detail = code or kind
+            return RemoteUnavailable(f"{what} does not answer ({detail})", hint="check the network and the address, and try again")
+        return StorageError(f"{what} failed: {str(_root(error))[:300]}")
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    async def _get(self, name: str, start: int, length: int) -> bytes:
+        """Up to *length* bytes at *start*, tried again when the connection breaks while they come."""
+        for attempt in range(self._options.retries):
+            try:
+                answer = await self._call("get_object", name, Range=f"bytes={start}-{start + length - 1}")
+                try:
+                    if int(answer.get("ContentLength") or 0) > length:
+                        raise Corrupt(f"'{name}' at '{self.url}' answers with more than the {length} bytes asked for")
+                    data: bytes = await answer["Body"].read()
+                finally:
+                    answer["Body"].close()
+                return data
+            except AvcError:
+                raise
+            except Exception as error:
+                if _status(error)[0] == 416:
+                    return b""
+                if not _connection_failed(error) or attempt + 1 == self._options.retries:
+                    raise self._explained(error, name) from error
+                await asyncio.sleep(random.uniform(0.05, 0.2) * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _whole(self, name: str, limit: int) -> bytes:
+        data = await self._get(name, 0, limit + 1)
+        if len(data) > limit:
+            raise Corrupt(f"'{name}' at '{self.url}' is larger than {limit} bytes", hint="whoever may write there damaged it")
+        return data
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """A whole file."""
+        return self._run(lambda: self._whole(name, limit))
+
+    def read_many(self, names: Sequence[str], *, limit: int) -> list[bytes | None]:
+        """Whole files; 403 means "not there" to who may not list (protocol R2)."""
+
+        async def one(name: str) -> bytes | None:
+            try:
+                return await self._whole(name, limit)
+            except (RemoteMissing, RemoteRefused) as error:
+                if isinstance(error, RemoteMissing) and "bucket" in error.message:
+                    raise
+                return None
+
+        return self._run(lambda: _gather([lambda name=name: one(name) for name in names], _SMALL_AT_ONCE))  # type: ignore[misc]
+
+    def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
+        """Parts of files, some at a time: at most 64 MiB are held."""
+
+        async def one(position: int) -> tuple[int, bytes]:
+            name, start, length = wanted[position]
+            data = await self._get(name, start, length)
+            if len(data) != length:
+                raise Corrupt(f"'{name}' at '{self.url}' is cut short")
+            return position, data
+
+        lot: list[int] = []
+        held = 0
+        for position, (_, _, length) in enumerate(wanted):
+            lot.append(position)
+            held += length
+            if held >= _PART * _AT_ONCE or len(lot) >= 256 or position + 1 == len(wanted):
+                work = [lambda position=position: one(position) for position in lot]  # type: ignore[misc]
+                yield from self._run(lambda work=work: _gather(work, _SMALL_AT_ONCE))  # type: ignore[misc]
+                lot, held = [], 0
+
+    def download(self, name: str, target: Path, size: int) -> None:
+        """Write a file in parts, each to its place."""
+        fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+
+        async def part(start: int) -> None:
+            length = min(_PART, size - start)
+            data = await self._get(name, start, length)
+            if len(data) != length:
+                raise Corrupt(f"'{name}' at '{self.url}' is cut short")
+            os.pwrite(fd, data, start)
+
+        try:
+            work = [lambda start=start: part(start) for start in range(0, size, _PART)]  # type: ignore[misc]
+            self._run(lambda: _gather(work, _AT_ONCE))
+        finally:
+            os.close(fd)
+
+    # ---- writing ---------------------------------------------------------------------------------
+
+    def upload(self, name: str, source: Path | bytes) -> None:
+        """Store a file: in one request up to 16 MiB, else in parts."""
+        if self.read_only:
+            raise ReadOnly(f"the remote '{self.url}' is read-only")
+        if isinstance(source, bytes):
+            self._run(lambda: self._call("put_object", name, Body=source, CacheControl="max-age=31536000, immutable"))
+            return
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            if size <= _PART:
+                data = os.pread(fd, size, 0)
+                self._run(lambda: self._call("put_object", name, Body=data, CacheControl="max-age=31536000, immutable"))
+            else:
+                self._run(lambda: self._in_parts(name, fd, size))
+        finally:
+            os.close(fd)
+
+    async def _in_parts(self, name: str, fd: int, size: int) -> None:
+        step = max(_PART, -(-size // _PARTS))
+        begun = await self._call("create_multipart_upload", name)
+        upload = begun["UploadId"]
+
+        async def part(number: int) -> dict[str, Any]:
+            data = os.pread(fd, step, number * step)
+            answer = await self._call("upload_part", name, UploadId=upload, PartNumber=number + 1, Body=data)
+            return {"PartNumber": number + 1, "ETag": answer["ETag"]}
+
+        try:
+            work = [lambda number=number: part(number) for number in range(-(-size // step))]  # type: ignore[misc]
+            parts = await _gather(work, _AT_ONCE)
+            await self._call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            try:
+                await self._call("abort_multipart_upload", name, UploadId=upload)
+            except Exception as error:  # noqa: BLE001  the first error is the one to show; gc aborts old uploads
+                del error
+            raise
+
+    def create(self, name: str, data: bytes) -> bool:
+        """One PUT that fails if the key is there."""
+        if self.read_only:
+            raise ReadOnly(f"the remote '{self.url}' is read-only")
+
+        async def put() -> bool:
+            for attempt in range(_CONFLICTS):
+                try:
+                    await self._call(
+                        "put_object", name, fs=self._once, Body=data, IfNoneMatch="*", CacheControl="max-age=31536000, immutable"
+                    )
+                except Exception as error:
+                    status, code = _status(error)
+                    if status == 412 or isinstance(error, FileExistsError):
+                        return False
+                    if status != 409:
+                        explained = self._explained(error, name)
+                        if isinstance(explained, RemoteUnavailable):
+                            raise OutcomeUnknown(explained.message, hint=explained.hint) from error
+                        raise explained from error
+                    # Another PUT of this key is under way: the winner is known when it is over.
+                    await asyncio.sleep(random.uniform(0.02, 0.1) * 2**attempt)
+                else:
+                    return True
+            raise OutcomeUnknown(f"'{name}' at '{self.url}' is being created by others, again and again")
+
+        return self._run(put)
+
+    def remove(self, name: str) -> None:
+        """Remove a key."""
+        if self.read_only:
+            raise ReadOnly(f"the remote '{self.url}' is read-only")
+        self._run(lambda: self._call("delete_object", name))
+
+
+async def _gather(work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> list[T]:
+    """Results in order; the first error ends all the rest."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async with slots:
+            return await make()
+
+    tasks = [asyncio.ensure_future(one(make)) for make in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that began it: s3fs wraps botocore's."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _status(error: BaseException | None) -> tuple[int | None, str]:
+    """HTTP status and S3 error code, of whichever error in the chain has them."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return (int(status) if status else None), str(response.get("Error", {}).get("Code", ""))
+        error = error.__cause__
+    return None, ""
+
+
+def _connection_failed(error: BaseException | None) -> bool:
+    while error is not None:
+        module = type(error).__module__.partition(".")[0]
+        if isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError)) or module in ("aiohttp", "urllib3"):
+            return True
+        name = type(error).__name__
+        if module == "botocore" and ("Connect" in name or "Timeout" in name or name in ("HTTPClientError", "IncompleteReadError", "ResponseStreamingError")):
+            return True
+        if name == "FSTimeoutError":
+            return True
+        error = error.__cause__
+    return False
