@@ -90,7 +90,7 @@ def _commit_one(session: Session, draft_id: str, options: CommitOptions, dry_run
             full_name = f"{draft.project}/{draft.name}"
             return Committed(full_name, None, draft.root, outcome, (), root.count, root.size)
         known = [draft.base] if draft.base else []
-        require_complete(session, draft.root, what=f"the draft of '{draft.name}'", known=known)
+        require_complete(session, draft.root, what=f"the draft of '{draft.name}'", known=known, draft_id=draft.id)
         done, row = land(session, draft, options)
         avc.drafts.remove(draft_id)
     _rebind(session, draft, row)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from artifactvc.core.compare import new_objects
-from artifactvc.core.model import Digest
+from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import MissingObject
 from artifactvc.ops.session import Session
+from artifactvc.storage.database import begin
 from artifactvc.storage.remote import held_by_remotes
 
 _BATCH = 5000
@@ -49,8 +50,12 @@ def is_complete(session: Session, root: Digest, known: Iterable[Digest] = ()) ->
     return True
 
 
-def require_complete(session: Session, root: Digest, *, what: str, known: Iterable[Digest] = ()) -> None:
+def require_complete(
+    session: Session, root: Digest, *, what: str, known: Iterable[Digest] = (), draft_id: str = ""
+) -> None:
     """Raise MissingObject unless every object of *root* is here, or held by a remote for a live version."""
+    if draft_id and was_complete(session, draft_id, root):
+        return
     lacking = list(islice(missing_here(session, root, known), 100_000))
     if lacking:
         elsewhere = held_by_remotes(session.avc, lacking)
@@ -61,3 +66,26 @@ def require_complete(session: Session, root: Digest, *, what: str, known: Iterab
                 f"here, nor on a remote: {what} needs it" + (f" and {len(gone) - 1} more" if len(gone) > 1 else ""),
                 hint="run 'avc add' again to store the files anew",
             )
+
+
+# ---- what add has asked need not be asked again ------------------------------------------------
+
+
+def note_complete(session: Session, draft_id: str, before: Digest, after: Digest, generation: int) -> None:
+    """Note that ``add`` found or stored every object of manifest *after*, in the store as it was at *generation*.
+
+    *before* is what the draft was: what was taken over from it counts only if it was complete then, too.
+    """
+    if before != EMPTY and not was_complete(session, draft_id, before):
+        return
+    with begin(session.avc.connect()) as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (f"complete:{draft_id}", f"{after} {generation}")
+        )
+
+
+def was_complete(session: Session, draft_id: str, root: Digest) -> bool:
+    """Whether *root* was complete when last looked at, and nothing has left the store since (protocol L6)."""
+    row = session.avc.connect().execute("SELECT value FROM meta WHERE name = ?", (f"complete:{draft_id}",)).fetchone()
+    store = session.avc.store
+    return row is not None and row[0] == f"{root} {store.intact_generation()}" and store.own_intact()

@@ -91,8 +91,14 @@ class Look:
         return found
 
 
-def look(session: Session, cache: StatCache, key: tuple[str, str], binding: Binding, root: Digest, start: str) -> Look:
-    """Look at *start*, which is *binding*'s path or inside it; *root* is the manifest that it is held against."""
+def look(
+    session: Session, cache: StatCache, key: tuple[str, str], binding: Binding, root: Digest, start: str,
+    *, reading: bool = False,
+) -> Look:  # fmt: skip
+    """Look at *start*, which is *binding*'s path or inside it; *root* is the manifest that it is held against.
+
+    With *reading*, files that were never recorded get no stat: they are about to be read.
+    """
     workspace, connection = session.avc.workspace, session.avc.connect()
     recorded = connection.execute(
         "SELECT prefix, root, generation FROM binding WHERE path = ? AND artifact = ?", (binding.path, "/".join(key))
@@ -109,7 +115,7 @@ def look(session: Session, cache: StatCache, key: tuple[str, str], binding: Bind
         at = "/".join(part for part in (binding.prefix, inside.rstrip("/")) if part)
         return root != EMPTY and next(manifest.walk(root, session.node, at), None) is not None
 
-    options = ScanOptions(tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact)
+    options = ScanOptions(tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact, unstated=reading)
     return Look(binding, start, scan(workspace, start, cache, options), exact, generation, single=False)
 
 

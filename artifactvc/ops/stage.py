@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +19,19 @@ from artifactvc.core.compare import diff
 from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
 from artifactvc.core.results import PathChange, Staged
-from artifactvc.errors import PathConflict, UnknownPath, UnsupportedFile, UsageError
-from artifactvc.ops import look, resolve
+from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageError
+from artifactvc.ops import intake, look, resolve
 from artifactvc.ops.commit import type_conflict
+from artifactvc.ops.complete import note_complete
+from artifactvc.ops.intake import Taken
 from artifactvc.ops.look import Look, Seen
 from artifactvc.ops.query import path_change
 from artifactvc.ops.session import Session
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
 from artifactvc.storage.loose import hash_file
-from artifactvc.storage.statcache import Recorded, StatCache
-from artifactvc.storage.workspace import file_stat, relative_path
+from artifactvc.storage.statcache import StatCache
+from artifactvc.storage.workspace import relative_path
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.hashing import digest_bytes
 from artifactvc.util.text import escape, near
@@ -47,6 +50,7 @@ class AddOptions:
     follow: bool = False
     force: bool = False
     dry_run: bool = False
+    detail: bool = False  # report every changed path
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,9 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
 def _check_file_name(path: str, prefix: str) -> None:
     try:
         check_path(prefix)
-    except Exception as error:
-        raise UnsupportedFile(f"'{escape(path)}' cannot be stored under its name: {error}", hint="rename it") from error
+        prefix.encode()
+    except (HostilePath, UnicodeEncodeError) as error:
+        raise UnsupportedFile(f"'{escape(path)}' cannot be stored under its name", hint="rename it") from error
 
 
 def _near_path(text: str) -> str:
@@ -150,36 +155,41 @@ def _within(bound: Bound, path: str) -> tuple[Bound, Binding] | None:
 # ---- one artifact -----------------------------------------------------------------------------------
 
 
-@dataclass
-class _Taken:
-    """What was read or seen for one artifact: the changes of its manifest, and what to remember."""
-
-    changes: dict[str, Entry | None]
-    looks: list[Look]
-    read: dict[str, tuple[Recorded, str]]  # by file in the workspace: what to record, and what it is in the artifact
-    unchanged: int = 0
-    bytes_read: int = 0
-
-
 def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions) -> Staged:
     avc = session.avc
     draft_id = workspace_draft_id(*key)
     with avc.writing(), avc.drafts.locked(draft_id):
         draft = begin_draft(session, key, options.type)
         cache = StatCache(avc.connect)
-        looks = [look.look(session, cache, key, part.binding, draft.root, part.start) for part in parts]
+        reading = not options.dry_run
+        looks = [
+            look.look(session, cache, key, part.binding, draft.root, part.start, reading=reading) for part in parts
+        ]
         if options.dry_run:
             return _plan(session, draft, looks)
         generation = avc.store.intact_generation()
         with avc.store.writer() as writer:
-            taken = _take(session, draft, looks, generation, writer, move=options.move)
+            taken = intake.take(session, draft.root, looks, generation, writer, move=options.move)
             root = _apply(session, draft.root, taken.changes, writer)
-        changes = list(diff(draft.root, root.digest, session.node)) if root.digest != draft.root else []
-        if changes or avc.drafts.get(draft_id) is not None:
+        changed = root.digest != draft.root
+        if changed or avc.drafts.get(draft_id) is not None:
             avc.drafts.save(replace(draft, root=root.digest))
         _bind(session, draft, [found.binding for found in looks])
         _remember(session, key, cache, taken, draft.root, root.digest, generation)
-    return _staged(draft, changes, root, len(taken.read), taken.bytes_read, dry_run=False)
+        if changed:
+            note_complete(session, draft_id, draft.root, root.digest, generation)
+    return _counted(session, draft, root, options, taken.files_read, taken.bytes_read)
+
+
+def _counted(
+    session: Session, draft: Draft, root: Root, options: AddOptions, files: int = 0, size: int = 0
+) -> Staged:
+    """What the draft has more, less or otherwise than before; the changes themselves only where they are wanted."""
+    if draft.root == EMPTY and not options.detail:
+        return Staged(f"{draft.project}/{draft.name}", draft.type, root.count, 0, 0, 0, files, size, root.count)
+    changes = list(diff(draft.root, root.digest, session.node)) if root.digest != draft.root else []
+    done = _staged(draft, changes, root, dry_run=False)
+    return replace(done, files_read=files, bytes_read=size, changes=done.changes if options.detail else ())
 
 
 def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
@@ -210,93 +220,6 @@ def base_of(session: Session, key: Key) -> tuple[Digest | None, int | None]:
         return bound.digest, version["number"] if version else None
     newest = resolve.newest_version(session, row["id"]) if row else None
     return (newest["digest"], newest["number"]) if newest else (None, None)
-
-
-def _take(
-    session: Session, draft: Draft, looks: list[Look], generation: int, writer: StoreWriter, *, move: bool
-) -> _Taken:
-    """Store what differs, and work out what changes in the draft's manifest."""
-    taken = _Taken({}, looks, {})
-    provided: dict[str, Binding] = {}
-    session.progress.start("storing", unit="files")
-    for found in looks:
-        if found.exact:
-            pending = list(found.differing())
-            gone = found.vanished()
-            if found.generation != generation:
-                pending += _not_stored(session, found)
-            for seen in pending:
-                _store(session, seen, found, provided, taken, writer, move=move)
-            taken.changes.update((path, None) for path in gone if path not in taken.changes)
-        else:
-            _take_whole(session, draft.root, found, provided, taken, writer, move=move)
-    session.progress.finish()
-    for path in [path for path, entry in taken.changes.items() if entry is None]:
-        if path in provided:
-            del taken.changes[path]
-    return taken
-
-
-def _not_stored(session: Session, found: Look) -> list[Seen]:
-    """Files that are as recorded, but whose object the store has no more (protocol L6)."""
-    recorded = [s for d in found.scan.directories for s in found.files(d) if s.digest is not None and s.kind != "l"]
-    present = session.avc.store.has(seen.digest for seen in recorded if seen.digest)
-    return [seen for seen in recorded if seen.digest not in present]
-
-
-def _take_whole(
-    session: Session, root: Digest, found: Look, provided: dict[str, Binding], taken: _Taken, writer: StoreWriter,
-    *, move: bool,
-) -> None:  # fmt: skip
-    """Hold every file seen against the manifest: the first time, or when the two have moved apart."""
-    workspace = session.avc.workspace
-    everything = [seen for directory in found.scan.directories for seen in found.files(directory)]
-    present = session.avc.store.has(seen.digest for seen in everything if seen.digest and seen.kind != "l")
-    for seen in everything:
-        if seen.digest is not None and (seen.digest in present or seen.kind == "l"):
-            _provide(seen, found, provided)
-            taken.changes[seen.path] = look.entry_of(seen, workspace, seen.digest)
-        else:
-            _store(session, seen, found, provided, taken, writer, move=move)
-    if root == EMPTY:
-        return
-    for entry in walk(root, session.node, found.prefix):
-        now = taken.changes.get(entry.path)
-        if now is None:
-            if entry.kind != "r" and entry.path not in taken.changes:
-                taken.changes[entry.path] = None
-        elif now == entry:
-            del taken.changes[entry.path]
-            taken.unchanged += 1
-
-
-def _provide(seen: Seen, found: Look, provided: dict[str, Binding]) -> None:
-    other = provided.setdefault(seen.path, found.binding)
-    if other.path != found.binding.path:
-        raise PathConflict(
-            f"'{escape(other.path)}' and '{escape(found.binding.path)}' both have '{escape(seen.path)}'",
-            hint="give one of them another place with --as PREFIX",
-        )
-
-
-def _store(
-    session: Session, seen: Seen, found: Look, provided: dict[str, Binding], taken: _Taken, writer: StoreWriter,
-    *, move: bool,
-) -> None:  # fmt: skip
-    _provide(seen, found, provided)
-    workspace = session.avc.workspace
-    if seen.kind == "l":
-        target = os.readlink(workspace / seen.file)
-        taken.changes[seen.path] = Entry(seen.path, "l", target=target)
-        taken.read[seen.file] = Recorded(seen.stat, digest_bytes(target.encode())), seen.path
-        return
-    path = os.fspath(workspace / seen.file)
-    digest, stat = writer.put_file(os.path.realpath(path) if seen.followed else path, move=move and not seen.followed)
-    now = file_stat(stat)
-    taken.changes[seen.path] = look.entry_of(replace(seen, stat=now), workspace, digest)
-    taken.read[seen.file] = Recorded(now, digest), seen.path
-    taken.bytes_read += now.size
-    session.progress.advance(1)
 
 
 def _apply(session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter) -> Root:
@@ -338,34 +261,18 @@ def _bind(session: Session, draft: Draft, bindings: Iterable[Binding]) -> None:
 
 
 def _remember(
-    session: Session, key: Key, cache: StatCache, taken: _Taken, before: Digest, after: Digest, generation: int
+    session: Session, key: Key, cache: StatCache, taken: Taken, before: Digest, after: Digest, generation: int
 ) -> None:
     """Record what was read, and that the rows now are what the draft has."""
     name = "/".join(key)
-    written: list[str] = []
-    for found in taken.looks:
-        for row_key, directory in look.keys_of(found):
-            if directory.same:
-                continue
-            files = []
-            for file, stat, digest in directory.files():
-                full = f"{directory.path}/{file}" if directory.path else file
-                read = taken.read.get(full)
-                files.append((file, read[0] if read else Recorded(stat, None if file in directory.followed else digest)))
-            cache.record(row_key, files)
-            written.append(directory.path or ".")
-        for path in found.scan.gone:
-            cache.forget(path)
-            written.append(path)
+    written = intake.remember(cache, taken)
+    whole = [found for found in taken.looks if found.exact or found.start == found.binding.path]
+    if not written and before == after and all(found.exact and found.generation == generation for found in whole):
+        return
 
-    def after_rows(connection: object) -> None:
-        import sqlite3
-
-        assert isinstance(connection, sqlite3.Connection)
-        whole = [found for found in taken.looks if found.exact or found.start == found.binding.path]
-        keep = {(found.binding.path, name) for found in whole}
+    def after_rows(connection: sqlite3.Connection) -> None:
         if written:
-            look.invalidate(connection, written, keep)
+            look.invalidate(connection, written, {(found.binding.path, name) for found in whole})
         if before != after:
             look.move_root(connection, key, before, after)
         for found in whole:
@@ -374,7 +281,7 @@ def _remember(
     cache.save(after_rows)
 
 
-def _staged(draft: Draft, changes: list[Change], root: Root, files: int, read: int, *, dry_run: bool) -> Staged:
+def _staged(draft: Draft, changes: list[Change], root: Root, *, dry_run: bool) -> Staged:
     count = {"added": 0, "modified": 0, "removed": 0}
     for change in changes:
         count[change.status] += 1
@@ -382,7 +289,7 @@ def _staged(draft: Draft, changes: list[Change], root: Root, files: int, read: i
     shown: tuple[PathChange, ...] = tuple(path_change(change) for change in changes)
     return Staged(
         f"{draft.project}/{draft.name}", draft.type, count["added"], count["modified"], count["removed"],
-        unchanged, files, read, root.count, dry_run, shown,
+        unchanged, 0, 0, root.count, dry_run, shown,
     )  # fmt: skip
 
 
@@ -409,7 +316,7 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
     ]
     root = summary(draft.root, session.node)
     more = sum(c.before is None for c in different) - sum(c.after is None for c in different)
-    return _staged(draft, different, Root(root.digest, root.count + more, root.size), 0, 0, dry_run=True)
+    return _staged(draft, different, Root(root.digest, root.count + more, root.size), dry_run=True)
 
 
 def hash_path(session: Session, seen: Seen) -> Digest:
@@ -454,9 +361,9 @@ def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool =
             before = find_many(draft.root, changes, session.node)
             different = [Change(path, before[path], None) for path in changes]
             root = summary(draft.root, session.node)
-            return _staged(draft, different, root._replace(count=root.count - len(changes)), 0, 0, dry_run=True)
+            return _staged(draft, different, root._replace(count=root.count - len(changes)), dry_run=True)
         with avc.store.writer() as writer:
             root = _apply(session, draft.root, changes, writer)
         avc.drafts.save(replace(draft, root=root.digest))
         StatCache(avc.connect).save(lambda connection: look.forget_artifact(connection, key))
-    return _staged(draft, list(diff(draft.root, root.digest, session.node)), root, 0, 0, dry_run=False)
+    return _counted(session, draft, root, AddOptions(detail=True))

@@ -124,15 +124,19 @@ def _write(document: Any, artifacts: dict[tuple[str, str], Bound], origin: str |
     import tomlkit
 
     rows = document.get("artifact")
-    if rows is None:
+    if not rows and artifacts:
+        # An empty array of tables would be written as "artifact = []", which no table can follow.
+        document.pop("artifact", None)
         rows = document["artifact"] = tomlkit.aot()
     wanted = dict(artifacts)
-    for position in range(len(rows) - 1, -1, -1):
+    for position in range(len(rows or ()) - 1, -1, -1):
         bound = wanted.pop((rows[position].get("project"), rows[position].get("name")), None)
         if bound is None:
             del rows[position]
         else:
             _fill(rows[position], bound)
+    if rows is not None and not rows and not wanted:
+        document.pop("artifact", None)
     for bound in wanted.values():
         table = tomlkit.table()
         _fill(table, bound)

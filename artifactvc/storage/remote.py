@@ -281,10 +281,10 @@ class Remote:
             if limit > MAX_INDEX_BYTES:
                 raise BadIndex(f"an index file of remote '{self.name}' claims {limit} bytes")
             datas = self.transport.read_many([f"index/{name}" for name, _ in wanted], limit=limit)
-            for (name, _), data in zip(wanted, datas, strict=True):
-                found[name] = data
-                if data is not None:
-                    write_atomic(keep / name.replace("/", "_"), data, via=self.avc.tmp)
+            for (name, _), fetched in zip(wanted, datas, strict=True):
+                found[name] = fetched
+                if fetched is not None:
+                    write_atomic(keep / name.replace("/", "_"), fetched, via=self.avc.tmp)
         return [found[name] for name, _, _ in part]
 
     def add_places(self, index_id: str, places: Sequence[Place]) -> None:

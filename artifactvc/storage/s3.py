@@ -201,7 +201,7 @@ class S3Transport:
             lot.append(position)
             held += length
             if held >= _PART * _AT_ONCE or len(lot) >= 256 or position + 1 == len(wanted):
-                work = [lambda position=position: one(position) for position in lot]  # type: ignore[misc]
+                work = [lambda position=position: one(position) for position in lot]
                 yield from self._run(lambda work=work: _gather(work, _SMALL_AT_ONCE))  # type: ignore[misc]
                 lot, held = [], 0
 
@@ -217,7 +217,7 @@ class S3Transport:
             os.pwrite(fd, data, start)
 
         try:
-            work = [lambda start=start: part(start) for start in range(0, size, _PART)]  # type: ignore[misc]
+            work = [lambda start=start: part(start) for start in range(0, size, _PART)]
             self._run(lambda: _gather(work, _AT_ONCE))
         finally:
             os.close(fd)
@@ -253,7 +253,7 @@ class S3Transport:
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
         try:
-            work = [lambda number=number: part(number) for number in range(-(-size // step))]  # type: ignore[misc]
+            work = [lambda number=number: part(number) for number in range(-(-size // step))]
             parts = await _gather(work, _AT_ONCE)
             await self._call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:

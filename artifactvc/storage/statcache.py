@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from artifactvc.core.model import Digest
@@ -98,6 +98,19 @@ class StatCache:
             digests.append(bytes.fromhex(digest) if sure and digest is not None else _NONE)
         self._save[path] = Row(tuple(names), stats.tobytes(), b"".join(digests)) if names else None
 
+    def record_all(self, path: str, names: Sequence[str], stats: array[int], digests: bytes) -> None:
+        """Note a whole directory whose *names* are sorted; 32 zero bytes mean that a digest is not known."""
+        limit = self._clock() - RACY_NS
+        if len(names) and max(stats[1::WIDTH]) < limit and max(stats[2::WIDTH]) < limit and not _unknown(digests):
+            self._save[path] = Row(tuple(names), stats.tobytes(), bytes(digests))
+            return
+        rows = []
+        for i, name in enumerate(names):
+            key = digests[i * 32 : i * 32 + 32]
+            stat = FileStat(*stats[i * WIDTH : (i + 1) * WIDTH])
+            rows.append((name, Recorded(stat, None if key == _NONE else key.hex())))
+        self.record(path, rows)
+
     def forget(self, path: str) -> None:
         """Note that a directory is gone."""
         self._save[path] = None
@@ -118,6 +131,13 @@ class StatCache:
             if after is not None:
                 after(connection)
         self._save.clear()
+
+
+def _unknown(digests: bytes) -> bool:
+    at = digests.find(_NONE)
+    while at >= 0 and at % 32:
+        at = digests.find(_NONE, at + 1)
+    return at >= 0
 
 
 def _row(names: bytes, stats: bytes, digests: bytes) -> Row:

@@ -93,6 +93,12 @@ class Store:
         self.refresh()
         return self.places.generation()
 
+    def own_intact(self) -> bool:
+        """Whether every larger object that the index knows has its file; False where there are too many to look."""
+        if self.places.connection.execute("SELECT count(*) FROM object WHERE pack = 0").fetchone()[0] > 5000:
+            return False
+        return all(os.path.exists(own_path(self.objects_dir, digest)) for digest, _ in self.places.own())
+
     # ---- questions -------------------------------------------------------------------------------
 
     def has(self, digests: Iterable[Digest]) -> set[Digest]:
@@ -246,6 +252,13 @@ class Store:
             return path
         self._verify_own(digest, path)
         return path
+
+    def restamp(self, digest: Digest) -> None:
+        """Record the stamps anew after our own link or unlink of an object's file: that changes its ctime."""
+        stat = stamp_of(os.stat(own_path(self.objects_dir, digest), follow_symlinks=False))
+        recorded = self.places.stamp(digest)
+        if recorded is not None and (recorded.size, recorded.mtime, recorded.inode) == (stat.size, stat.mtime, stat.inode):
+            self.places.register_own(digest, stat.size, stat)
 
     def _verify_own(self, digest: Digest, path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

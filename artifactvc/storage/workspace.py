@@ -25,6 +25,7 @@ from artifactvc.util.text import escape
 #: Never taken, at any depth: other tools' and our own repositories.
 _SKIPPED: Final = (".git", ".artifacts")
 
+_UNSTATED: Final = (0, 0, 0, 0, stat_module.S_IFREG)
 _name_of: Final = attrgetter("name")
 
 
@@ -104,6 +105,7 @@ class ScanOptions:
     follow: bool = False
     exclude: frozenset[str] = frozenset()  # paths relative to the workspace that are never taken
     rows_tracked: bool = False  # whether every name in the stat cache's rows is known to be tracked
+    unstated: bool = False  # files of directories without a row keep a stat of zeros: they will be read anyway
 
 
 def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
@@ -155,12 +157,17 @@ class _Scanner:
         stats = array("q")
         below: list[str] = []
         links: list[str] = []
+        unstated = self.options.unstated and row is None
         with iterator:
             entries = sorted(iterator, key=_name_of)
         for entry in entries:
             name = entry.name
             try:
-                if entry.is_file(follow_symlinks=False) or not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+                if unstated and entry.is_file(follow_symlinks=False):
+                    if self._taken(path, name, stat_module.S_IFREG):
+                        names.append(name)
+                        stats.extend(_UNSTATED)
+                elif entry.is_file(follow_symlinks=False) or not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
                     s = entry.stat(follow_symlinks=False)
                     if name in known or self._taken(path, name, s.st_mode):
                         names.append(name)
@@ -280,9 +287,10 @@ class _Scanner:
         return file_stat(there)
 
 
-def scan(workspace: Path, start: str, cache: StatCache, options: ScanOptions) -> Scan:
+def scan(workspace: Path, start: str, cache: StatCache | None, options: ScanOptions) -> Scan:
     """Look at directory *start* (relative to *workspace*, ``.`` for all of it) and everything below."""
-    return _Scanner(workspace, start, cache.load("" if start == "." else start), options).run()
+    rows = cache.load("" if start == "." else start) if cache is not None else {}
+    return _Scanner(workspace, start, rows, options).run()
 
 
 def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> DirScan:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
@@ -29,17 +29,27 @@ from artifactvc.storage.loose import own_path
 from artifactvc.storage.packs import SMALL, PackRow, PackWriter
 from artifactvc.storage.places import OWN, Stamp
 from artifactvc.storage.store import Store, stamp_of
-from artifactvc.util.files import make_directories, sync_directory, temporary, writing
+from artifactvc.util.files import make_directories, sync_directory, sync_file, temporary, writing
 from artifactvc.util.hashing import StreamDigest, digest_bytes
 from artifactvc.util.text import escape
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Up to so many objects, the digests that are here are held in memory while writing.
 _KNOWN_LIMIT: Final = 300_000
+#: From the so-manieth question on: a few are asked of the index one by one.
+_MANY: Final = 200
 
 
 def _same(a: os.stat_result, b: os.stat_result) -> bool:
     return (a.st_size, a.st_mtime_ns, a.st_ctime_ns, a.st_ino) == (b.st_size, b.st_mtime_ns, b.st_ctime_ns, b.st_ino)
+
+
+class Finished(NamedTuple):
+    """A pack whose bytes are durable under its temporary name."""
+
+    staged: Path
+    rows: list[PackRow]
+    size: int  # bytes of magic and objects
 
 
 class StoreWriter:
@@ -48,14 +58,21 @@ class StoreWriter:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pack: PackWriter | None = None
-        self._closing: list[tuple[threading.Thread, PackWriter, list[BaseException]]] = []
-        self._done: list[PackWriter] = []
+        self._syncing: list[tuple[threading.Thread, list[BaseException]]] = []
+        self._child = False  # a forked child, whose packs the parent syncs
+        self._done: list[Finished] = []
         self._own: list[tuple[Digest, int, Stamp | None]] = []
         self._directories: set[Path] = set()
         self._adopted: list[tuple[str, list[PackRow], int]] = []
         self._fresh: set[bytes] = set()
         self._known: set[bytes] | None = None
-        self._load_known()
+        self._questions = 0
+
+    def expect_many(self) -> bool:
+        """Get ready to be forked: children must not use the index. False where it is too large to hold in memory."""
+        if self._known is None:
+            self._load_known()
+        return self._known is not None
 
     def _load_known(self) -> None:
         store = self._store
@@ -68,6 +85,9 @@ class StoreWriter:
         """Whether the object with this digest (32 bytes) is in a pack here, or was put by this writer."""
         if key in self._fresh or key == _EMPTY_KEY:
             return True
+        self._questions += 1
+        if self._questions == _MANY:
+            self._load_known()
         if self._known is not None:
             return key in self._known
         serial = self._store.places.packs_of([key]).get(key)
@@ -80,9 +100,13 @@ class StoreWriter:
         if len(data) > SMALL and not node:
             return self.put_stream([data], None)
         key = blake3(data).digest()
+        self.put_small(key, data)
+        return key.hex()
+
+    def put_small(self, key: bytes, data: bytes) -> None:
+        """Store small *data* whose digest is *key* (32 bytes), as the caller has just worked out."""
         if not self._holds(key):
             self._add(key, data)
-        return key.hex()
 
     def put_node(self, data: bytes) -> Digest:
         """Store a manifest node."""
@@ -98,30 +122,41 @@ class StoreWriter:
             self._finish_pack()
 
     def _finish_pack(self) -> None:
-        """Let a thread sync the full pack while the next one is filled."""
+        """Write the table of the pack being filled; a thread syncs it while the next one is filled."""
         pack, self._pack = self._pack, None
         if pack is None:
             return
+        try:
+            pack.finish()
+        except BaseException:
+            pack.discard()
+            raise
+        done = Finished(pack.staged, pack.rows, pack.size)
+        if self._child:
+            self._done.append(done)  # the parent syncs it
+        else:
+            self._sync(done)
+
+    def _sync(self, done: Finished) -> None:
         failed: list[BaseException] = []
 
-        def finish(pack: PackWriter = pack) -> None:
+        def sync() -> None:
             try:
-                pack.finish()
-            except BaseException as error:  # raised again by close, in the caller's thread
+                sync_file(done.staged)
+            except BaseException as error:  # noqa: BLE001  raised again by close, in the caller's thread
                 failed.append(error)
 
-        while len(self._closing) >= 2:
-            self._join()
-        thread = threading.Thread(target=finish, name="avc-sync")
+        self._done.append(done)
+        thread = threading.Thread(target=sync, name="avc-sync")
         thread.start()
-        self._closing.append((thread, pack, failed))
+        self._syncing.append((thread, failed))
 
     def _join(self) -> None:
-        thread, pack, failed = self._closing.pop(0)
-        thread.join()
-        self._done.append(pack)
-        if failed:
-            raise failed[0]
+        while self._syncing:
+            thread, failed = self._syncing.pop(0)
+            thread.join()
+            if failed:
+                raise failed[0]
 
     def put_file(self, path: str, *, move: bool = False) -> tuple[Digest, os.stat_result]:
         """Store the file at *path*, read once; its digest, and what ``fstat`` said of the bytes read.
@@ -162,8 +197,7 @@ class StoreWriter:
         if len(data) != before.st_size or not _same(before, os.fstat(fd)):
             return None
         key = blake3(data).digest()
-        if not self._holds(key):
-            self._add(key, data)
+        self.put_small(key, data)
         return key.hex()
 
     def _put_large(self, path: str, fd: int, before: os.stat_result, *, move: bool) -> Digest | None:
@@ -275,50 +309,75 @@ class StoreWriter:
     # ---- closing -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Make everything durable, then known."""
+        """Make everything durable, then known.
+
+        The rows are written while the disk is busy, in a transaction that ends after the bytes
+        and their names are durable.
+        """
+        from artifactvc.storage.database import begin
+
         try:
             with writing(self._store.root):
                 self._finish_pack()
-                while self._closing:
+                if not (self._done or self._adopted or self._own):
+                    return
+                names = [f"{secrets.token_hex(16)}.pack" for _ in self._done]
+                with begin(self._store.places.connection):
+                    self._register(names)
                     self._join()
-                names = [self._publish(pack) for pack in self._done]
-                if names or self._adopted:
-                    sync_directory(self._store.packs_dir)
-                for directory in sorted(self._directories):
-                    sync_directory(directory)
+                    for name, done in zip(names, self._done, strict=True):
+                        os.rename(done.staged, self._store.packs_dir / name)
+                    if names or self._adopted:
+                        sync_directory(self._store.packs_dir)
+                    for directory in sorted(self._directories):
+                        sync_directory(directory)
         except BaseException:
             self.abort()
             raise
-        self._register(names)
-
-    def _publish(self, pack: PackWriter) -> tuple[str, list[PackRow], int]:
-        name = f"{secrets.token_hex(16)}.pack"
-        path = self._store.packs_dir / name
-        os.rename(pack.staged, path)
-        return name, pack.rows, packs.whole_size(pack.size - len(packs.MAGIC), len(pack.rows))
-
-    def _register(self, names: list[tuple[str, list[PackRow], int]]) -> None:
-        from artifactvc.storage.database import begin
-
-        if not names and not self._adopted and not self._own:
-            return
-        places = self._store.places
-        with begin(places.connection):
-            for name, rows, size in (*names, *self._adopted):
-                places.register_pack(name, rows, size)
-            for digest, length, stamp in self._own:
-                if stamp is not None or not places.locate([digest]):
-                    places.register_own(digest, length, stamp)
         self._store.refresh()
+
+    def _register(self, names: list[str]) -> None:
+        places = self._store.places
+        for name, (_, rows, size) in zip(names, self._done, strict=True):
+            places.register_pack(name, rows, packs.whole_size(size - len(packs.MAGIC), len(rows)))
+        for name, rows, size in self._adopted:
+            places.register_pack(name, rows, size)
+        for digest, length, stamp in self._own:
+            if stamp is not None or not places.locate([digest]):
+                places.register_own(digest, length, stamp)
+
+    def become_child(self) -> None:
+        """After a fork: what the parent has begun is the parent's."""
+        self._child = True
+        self._pack, self._done, self._syncing, self._own, self._directories = None, [], [], [], set()
+
+    def hand_over(self) -> tuple[Any, ...]:
+        """In a child: say what the parent must sync, publish and register."""
+        with writing(self._store.root):
+            self._finish_pack()
+        packs_done = [(os.fspath(p.staged), [tuple(row) for row in p.rows], p.size) for p in self._done]
+        own = [(digest, size, tuple(stamp) if stamp else None) for digest, size, stamp in self._own]
+        return packs_done, own, [os.fspath(path) for path in self._directories]
+
+    def take_over(self, packs_done: list[Any], own: list[Any], directories: list[str]) -> None:
+        """In the parent: what a child has put is ours."""
+        for staged, rows, size in packs_done:
+            self._sync(Finished(Path(staged), [PackRow(*row) for row in rows], size))
+            self._fresh.update(bytes.fromhex(row[0]) for row in rows)
+        self._own += [(digest, size, Stamp(*stamp) if stamp else None) for digest, size, stamp in own]
+        self._directories.update(map(Path, directories))
 
     def abort(self) -> None:
         """Drop what is not published; packs and files that are, are garbage for gc."""
-        for thread, _, _ in self._closing:
+        for thread, _ in self._syncing:
             thread.join()
-        for pack in [*(p for _, p, _ in self._closing), *self._done, *([self._pack] if self._pack else [])]:
+        if self._pack is not None:
             with contextlib.suppress(OSError):
-                pack.discard()
-        self._closing, self._done, self._pack = [], [], None
+                self._pack.discard()
+        for done in self._done:
+            with contextlib.suppress(OSError):
+                done.staged.unlink(missing_ok=True)
+        self._syncing, self._done, self._pack = [], [], None
 
     def __enter__(self) -> StoreWriter:
         return self

@@ -56,6 +56,15 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
         os.close(fd)
 
 
+def sync_file(path: str | os.PathLike[str]) -> None:
+    """Make the bytes of *path* durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def make_directories(path: Path) -> None:
     """Create *path* and its missing parents, each durable in the one above it (protocol L1)."""
     missing = []

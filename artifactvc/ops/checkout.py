@@ -1,0 +1,526 @@
+"""A version becomes files again: planned against what is there, then written.
+
+Uncommitted work is never overwritten without ``--force``: a file that differs from the
+version asked for is replaced only if it is what the base version has there. Files that
+the version does not have are removed only if they are tracked and unmodified (design,
+section 4). Nothing is written before the whole plan holds.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from artifactvc.core.manifest import find, walk
+from artifactvc.core.model import EMPTY, Change, Digest, Entry
+from artifactvc.core.results import CheckedOut, PathChange
+from artifactvc.errors import HostilePath, OutsideWorkspace, UnknownPath, UsageError, WouldOverwrite
+from artifactvc.ops import look, resolve
+from artifactvc.ops.presence import Presence
+from artifactvc.ops.query import path_change
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session
+from artifactvc.ops.transfer import require_objects
+from artifactvc.storage.bindings import Binding, Bound
+from artifactvc.storage.drafts import workspace_draft_id
+from artifactvc.storage.place import Placer
+from artifactvc.storage.statcache import WIDTH, StatCache
+from artifactvc.storage.undone import Journal
+from artifactvc.storage.unpack import File, confirm, split, write_own, write_packed
+from artifactvc.storage.workspace import file_key, file_stat, relative_path
+from artifactvc.util.files import make_directories, writing
+from artifactvc.util.text import escape
+
+_LINKS: Final = ("hardlink", "symlink")
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class CheckoutOptions:
+    """How ``checkout`` writes."""
+
+    prefixes: tuple[str, ...] = ()
+    link: str | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One directory to write: what of the artifact goes there, and the binding that it is, if any."""
+
+    root: Path
+    prefix: str
+    single: bool = False
+    binding: Binding | None = None
+
+    def inside(self, path: str) -> str:
+        """The path below ``root`` of an entry."""
+        if self.single:
+            return self.binding.path.rpartition("/")[2] if self.binding else path.rpartition("/")[2]
+        return path[len(self.prefix) + 1 :] if self.prefix else path
+
+
+@dataclass
+class _Plan:
+    """What is to be done in one place. Paths are below its root."""
+
+    place: _Place
+    target: dict[str, Entry]
+    write: list[tuple[str, Entry, bool]] = field(default_factory=list)  # path, entry, whether a file is replaced
+    chmod: list[tuple[str, Entry]] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    right: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    changes: list[PathChange] = field(default_factory=list)
+
+
+@dataclass
+class _Written:
+    """What was done."""
+
+    files: int = 0
+    bytes: int = 0
+    linked: int = 0
+    copied_instead: int = 0
+    stats: dict[str, Sequence[int]] = field(default_factory=dict)  # by path below the root
+
+
+def checkout(session: Session, ref: str, destination: str | os.PathLike[str] | None, options: CheckoutOptions) -> CheckedOut:
+    """Write the files of version *ref* to *destination*, else to its bound paths, else to ``./<name>``."""
+    if options.link is not None and options.link not in _LINKS:
+        raise UsageError(f"'{options.link}' is no way to link", hint="use --link hardlink or --link symlink")
+    found = resolve.version(session, ref)
+    places, fresh = _places(session, found, destination, options)
+    key = (found.artifact["project"], found.artifact["name"])
+    bound = session.avc.bindings.artifacts.get(key)
+    ours = any(place.binding is not None for place in places)
+    if ours:
+        _check_draft(session, key, bound, options)
+    base = bound.digest or EMPTY if bound and ours else EMPTY
+    result = _checkout(session, found, places, key, base, options)
+    if ours and not options.dry_run and not options.prefixes:
+        _bind(session, found, fresh)
+    return result
+
+
+def get(
+    session: Session, ref: str, root: str | os.PathLike[str] | None, prefix: str | None, default: Path
+) -> CheckedOut:
+    """Download a version to *root*, else to ``<default>/name:vN``; nothing is bound."""
+    found = resolve.version(session, ref)
+    target = Path(os.path.abspath(root)) if root else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown}"
+    options = CheckoutOptions((prefix,) if prefix else ())
+    try:
+        return _checkout(session, found, [_Place(target, "")], ("", ""), EMPTY, options)
+    except WouldOverwrite as error:
+        raise WouldOverwrite(
+            f"'{target}' holds other files than '{found.artifact['name']}:{found.shown}': {error.message}",
+            hint="choose another directory with --root (in Python: root=)",
+        ) from error
+
+
+# ---- where to ---------------------------------------------------------------------------------
+
+
+def _places(
+    session: Session, found: Found, destination: str | os.PathLike[str] | None, options: CheckoutOptions
+) -> tuple[list[_Place], Binding | None]:
+    """The directories to write, and the binding that this checkout makes, if any."""
+    workspace = session.avc.workspace
+    bound = session.avc.bindings.find(found.artifact["project"], found.artifact["name"])
+    bindings = bound.paths if bound else ()
+    if destination is not None:
+        target = Path(os.path.abspath(destination))
+        binding = next((b for b in bindings if _absolute(workspace, b.path) == target), None)
+        if binding is not None:
+            return [_place(session, found, binding)], None
+        inside = session.avc.root
+        if target == inside or inside in target.parents:
+            raise UsageError(f"'{escape(str(target))}' is inside the repository", hint="name another directory")
+        return [_Place(target, "")], None
+    if bindings:
+        return [_place(session, found, binding) for binding in bindings], None
+    name = found.artifact["name"]
+    try:
+        path = relative_path(workspace, name)
+    except OutsideWorkspace:
+        path = name
+    if options.prefixes:
+        session.say(f"wrote a part of '{name}' to '{path}', which stays unbound")
+        return [_Place(workspace / path, "")], None
+    binding = Binding(path)
+    return [_Place(workspace / path, "", binding=binding)], binding
+
+
+def _absolute(workspace: Path, path: str) -> Path:
+    return workspace if path == "." else workspace / path
+
+
+def _place(session: Session, found: Found, binding: Binding) -> _Place:
+    workspace = session.avc.workspace
+    single = bool(binding.prefix) and find(found.version["digest"], binding.prefix, session.node) is not None
+    if single:
+        return _Place((workspace / binding.path).parent, binding.prefix, True, binding)
+    return _Place(_absolute(workspace, binding.path), binding.prefix, False, binding)
+
+
+def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, options: CheckoutOptions) -> None:
+    """Staged changes are work: they go only when that is asked for."""
+    draft = session.avc.drafts.get(workspace_draft_id(*key))
+    if draft is None or draft.root == (draft.base or EMPTY) or options.prefixes or options.force or options.dry_run:
+        return
+    raise WouldOverwrite(
+        f"'{key[1]}' has staged changes", hint=f"run 'avc commit {key[1]}' first, or 'avc reset {key[1]}' to drop them"
+    )
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+
+
+def _checkout(
+    session: Session, found: Found, places: list[_Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
+) -> CheckedOut:
+    digest = found.version["digest"]
+    plans = [_plan(session, place, key, base, digest, options) for place in places]
+    if options.prefixes and not any(plan.target for plan in plans):
+        shown = "', '".join(escape(prefix) for prefix in options.prefixes)
+        raise UnknownPath(
+            f"version '{found.artifact['name']}:{found.shown}' has nothing at '{shown}'",
+            hint=f"run 'avc ls {found.artifact['name']}:{found.shown}' to list its paths",
+        )
+    conflicts = sorted({path for plan in plans for path in plan.conflicts})
+    if conflicts and not (options.dry_run and options.force):
+        shown = ", ".join(f"'{escape(path)}'" for path in conflicts[:_SHOWN])
+        more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+        raise WouldOverwrite(
+            f"uncommitted changes stand in the way: {shown}{more}",
+            hint="commit them, move them away, or give --force to overwrite them",
+        )
+    written = _Written()
+    if not options.dry_run:
+        _fetch(session, plans, found)
+        for plan in plans:
+            done = _carry_out(session, plan, digest, options)
+            _remember(session, key, plan, done, digest, options)
+            for name in ("files", "bytes", "linked", "copied_instead"):
+                setattr(written, name, getattr(written, name) + getattr(done, name))
+    destination = places[0].root / places[0].inside(places[0].prefix) if places[0].single else places[0].root
+    if options.dry_run:
+        written.files = sum(len(plan.write) + len(plan.chmod) for plan in plans)
+    return CheckedOut(
+        found.full_name, found.shown, os.fspath(destination), written.files, written.bytes,
+        sum(len(plan.right) for plan in plans), sum(len(plan.remove) for plan in plans),
+        written.linked, written.copied_instead,
+        tuple(path for plan in plans for path in plan.kept), options.dry_run,
+        tuple(change for plan in plans for change in plan.changes),
+    )  # fmt: skip
+
+
+def _entries(session: Session, root: Digest, place: _Place, prefixes: Sequence[str]) -> dict[str, Entry]:
+    """The entries that belong in *place*, by path below it; references have no bytes to write."""
+    wanted = [prefix.strip("/") for prefix in prefixes]
+    out: dict[str, Entry] = {}
+    for entry in walk(root, session.node, place.prefix) if root != EMPTY else ():
+        if entry.kind == "r":
+            continue
+        if place.single != (entry.path == place.prefix and bool(place.prefix)):
+            continue
+        if wanted and not any(not p or entry.path == p or entry.path.startswith(p + "/") for p in wanted):
+            continue
+        out[place.inside(entry.path)] = entry
+    return out
+
+
+def _plan(
+    session: Session, place: _Place, key: tuple[str, str], base: Digest, digest: Digest, options: CheckoutOptions
+) -> _Plan:
+    plan = _Plan(place, _entries(session, digest, place, options.prefixes))
+    before = _entries(session, base, place, options.prefixes) if base != digest else plan.target
+    if not place.root.is_dir():
+        plan.write = [(path, entry, False) for path, entry in plan.target.items()]
+        if options.dry_run:
+            plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
+        return plan
+    known = _known(session, key, place) if place.binding is not None else {}
+    presence = Presence(place.root, {*plan.target, *before}, known)
+    for path, entry in plan.target.items():
+        _plan_entry(plan, presence, path, entry, before.get(path), options)
+    for path, entry in before.items():
+        if path not in plan.target and presence.exists(path):
+            if presence.holds(path, entry):
+                plan.remove.append(path)
+                plan.changes.append(path_change(Change(path, entry, None)))
+            else:
+                plan.kept.append(path)
+    _plan_directories(plan, presence)
+    return plan
+
+
+def _known(session: Session, key: tuple[str, str], place: _Place) -> dict[str, tuple[Sequence[int], Digest]]:
+    """Stat and digest of the files that the stat cache knows, by path below the place."""
+    assert place.binding is not None
+    cache = StatCache(session.avc.connect)
+    if place.single:
+        row = cache.row(file_key(place.binding.path))
+        rows = {"": row} if row else {}
+    else:
+        start = "" if place.binding.path == "." else place.binding.path
+        rows = {path[len(start) + 1 if start else 0 :]: row for path, row in cache.load(start).items()}
+    known: dict[str, tuple[Sequence[int], Digest]] = {}
+    for directory, row in rows.items():
+        stats = array("q")
+        stats.frombytes(row.stats)
+        for position, name in enumerate(row.names):
+            digest = row.digest(position)
+            if digest is not None:
+                path = f"{directory}/{name}" if directory else name
+                known[path] = stats[position * WIDTH : (position + 1) * WIDTH], digest
+    return known
+
+
+def _plan_entry(
+    plan: _Plan, presence: Presence, path: str, entry: Entry, before: Entry | None, options: CheckoutOptions
+) -> None:
+    if not presence.exists(path):
+        plan.write.append((path, entry, False))
+        plan.changes.append(path_change(Change(path, None, entry)))
+        return
+    if presence.is_directory(path):
+        plan.write.append((path, entry, False))
+        plan.changes.append(path_change(Change(path, None, entry)))
+        return  # whether it will be empty by then is looked at when all removals are known
+    if presence.holds(path, entry):
+        plan.right.append(path)
+        return
+    plan.changes.append(path_change(Change(path, before, entry)))
+    if presence.holds_bytes(path, entry):
+        plan.chmod.append((path, entry))
+        return
+    plan.write.append((path, entry, True))
+    if not options.force and not (before is not None and presence.holds(path, before)):
+        plan.conflicts.append(path)
+
+
+def _plan_directories(plan: _Plan, presence: Presence) -> None:
+    """A file where a directory must be, and a directory where a file must be, can go only if all in it may."""
+    going = set(plan.remove)
+    for path in plan.target:
+        parent = path.rpartition("/")[0]
+        while parent and presence.above_is_file(parent):
+            if presence.is_file(parent) and parent not in going:
+                plan.conflicts.append(parent)
+            parent = parent.rpartition("/")[0]
+        if presence.is_directory(path) and not presence.empties(path, going):
+            plan.conflicts.append(path + "/")
+
+
+def _fetch(session: Session, plans: Sequence[_Plan], found: Found) -> None:
+    """Bring what is to be written and is not here."""
+    wanted = list(dict.fromkeys(e.digest for plan in plans for _, e, _ in plan.write if e.digest is not None))
+    present = session.avc.store.has(wanted)
+    lacking = [digest for digest in wanted if digest not in present]
+    if lacking:
+        require_objects(session, lacking, f"{found.full_name}:{found.shown}")
+
+
+# ---- carrying it out ----------------------------------------------------------------------------
+
+
+def _carry_out(session: Session, plan: _Plan, digest: Digest, options: CheckoutOptions) -> _Written:
+    place, done = plan.place, _Written()
+    if not (plan.write or plan.chmod or plan.remove):
+        if not place.root.is_dir() and not plan.target:
+            make_directories(place.root)
+        return done
+    with writing(place.root):
+        make_directories(place.root)
+        _check_names(plan, place.root)
+        new = {path for path, _, replaced in plan.write if not replaced}
+        journal = Journal(session.avc.tmp, place.root)
+        placer = Placer(place.root, journal.token)
+        try:
+            journal.begin(
+                digest, place.prefix, plan.target.keys() - new,
+                {path.rpartition("/")[0] for path, _, replaced in plan.write if replaced},
+            )  # fmt: skip
+            for path in plan.remove:
+                placer.remove(path)
+            for path, entry in plan.chmod:
+                placer.chmod(path, executable=entry.kind == "x")
+                done.files += 1
+            _write(session, plan, placer, done, options)
+        finally:
+            placer.close()
+            journal.end()
+    return done
+
+
+def _write(session: Session, plan: _Plan, placer: Placer, done: _Written, options: CheckoutOptions) -> None:
+    store = session.avc.store
+    files = [
+        File(path, entry.digest, entry.kind == "x", replaced)
+        for path, entry, replaced in plan.write
+        if entry.digest is not None
+    ]
+    sizes = {path: entry.size or 0 for path, entry, _ in plan.write}
+    session.progress.start("Writing", total=len(plan.write), unit="files")
+    packed, own = split(store, files)
+    for paths, stats in write_packed(store, placer, packed, session.progress.advance):
+        for position, path in enumerate(paths):
+            done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
+    for file in own:
+        how = write_own(store, placer, file, sizes[file.path], options.link)
+        done.linked += how == "linked"
+        if options.link == "symlink" and how == "linked":
+            continue  # its stat is that of a link: read again next time
+        stat = placer.lstat(file.path)
+        if stat is not None:
+            done.stats[file.path] = array("q", file_stat(stat))
+    if options.link:
+        done.copied_instead = len(files) - done.linked
+    for path, entry, replaced in plan.write:
+        if entry.kind == "l":
+            placer.symlink(path, entry.target or "", replace=replaced)
+            stat = placer.lstat(path)
+            if stat is not None:
+                done.stats[path] = array("q", file_stat(stat))
+    written = [path for path, _, _ in plan.write]
+    late = [path for path in written if path in done.stats]
+    if len(late) < 1500:  # with more, the children that wrote them have looked already
+        for path in late:
+            stats = array("q", done.stats[path])
+            confirm(placer, [path], stats)
+            done.stats[path] = stats
+    session.progress.finish()
+    done.files += len(plan.write)
+    done.bytes += sum(sizes.values())
+
+
+def _check_names(plan: _Plan, root: Path) -> None:
+    """Refuse names that this file system cannot tell apart (protocol H1)."""
+    import unicodedata
+
+    folded: dict[str, str] = {}
+    for path, _, _ in plan.write:
+        plain = path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+        other = folded.setdefault(plain, path)
+        if other != path and _folds(root):
+            raise HostilePath(
+                f"'{escape(other)}' and '{escape(path)}' are one name to the file system of '{root}'",
+                hint="check out to a file system that tells them apart, or only one of them with --path",
+            )
+
+
+def _folds(root: Path) -> bool:
+    """Whether the file system takes two cases of a name for one."""
+    import secrets
+
+    probe = root / f".avc-{secrets.token_hex(8)}-case"
+    probe.touch(exist_ok=False)
+    try:
+        return (root / probe.name.upper()).exists()
+    finally:
+        probe.unlink()
+
+
+# ---- what is remembered ---------------------------------------------------------------------------
+
+
+def _remember(
+    session: Session, key: tuple[str, str], plan: _Plan, done: _Written, digest: Digest, options: CheckoutOptions
+) -> None:
+    """Record the files in the stat cache, so that the next command need not read them."""
+    binding = plan.place.binding
+    if binding is None:
+        return
+    cache, connection = StatCache(session.avc.connect), session.avc.connect()
+    if options.prefixes:
+        cache.save(lambda connection: look.invalidate(connection, [binding.path]))
+        return
+    known = _known(session, key, plan.place)
+    placer = Placer(plan.place.root, "")
+    by_directory: dict[str, list[tuple[str, Sequence[int], Digest]]] = {}
+    try:
+        for path, entry in plan.target.items():
+            stats = done.stats.get(path) or _still(placer, path, known)
+            recorded = entry.digest or _target_digest(entry)
+            directory, _, name = path.rpartition("/")
+            by_directory.setdefault(directory, []).append((name, stats, recorded))
+    finally:
+        placer.close()
+    start = "" if binding.path == "." else binding.path
+    stale = set() if plan.place.single else set(cache.load(start))
+    for directory, rows in by_directory.items():
+        row_key = file_key(binding.path) if plan.place.single else "/".join(p for p in (start, directory) if p)
+        stale.discard(row_key)
+        rows.sort()
+        stats = array("q", [number for _, numbers, _ in rows for number in numbers])
+        digests = b"".join(bytes.fromhex(d) if numbers[0] >= 0 else bytes(32) for _, numbers, d in rows)
+        cache.record_all(row_key, [name for name, _, _ in rows], stats, digests)
+    for row_key in stale:
+        cache.forget(row_key)
+    generation = session.avc.store.intact_generation()
+    connection = session.avc.connect()
+
+    def after(connection: object) -> None:
+        look.invalidate(session.avc.connect(), [binding.path], {(binding.path, "/".join(key))})
+        look.record(session.avc.connect(), key, binding, digest, generation)
+
+    cache.save(after)
+    del connection
+
+
+def _still(placer: Placer, path: str, known: dict[str, tuple[Sequence[int], Digest]]) -> Sequence[int]:
+    """The stat of a file that was right already, if the stat cache knows it as it is now."""
+    stat = placer.lstat(path)
+    recorded = known.get(path)
+    if stat is None or recorded is None or tuple(recorded[0]) != tuple(file_stat(stat)):
+        return (-1, 0, 0, 0, 0)
+    return recorded[0]
+
+
+def _target_digest(entry: Entry) -> Digest:
+    from artifactvc.util.hashing import digest_bytes
+
+    return digest_bytes((entry.target or "").encode())
+
+
+def _bind(session: Session, found: Found, fresh: Binding | None) -> None:
+    """Let ``artifacts.toml`` name the version; a draft that was overwritten on purpose goes."""
+    project, name, kind = found.artifact["project"], found.artifact["name"], found.artifact["type"]
+    draft_id = workspace_draft_id(project, name)
+    with session.avc.writing(), session.avc.drafts.locked(draft_id):
+        session.avc.drafts.remove(draft_id)
+
+    def change(artifacts: dict[tuple[str, str], Bound]) -> None:
+        bound = artifacts.get((project, name)) or Bound(project, name, kind)
+        if fresh is not None:
+            bound = bound.with_path(fresh)
+        version = f"v{found.version['number']}"
+        artifacts[project, name] = replace(bound, type=kind, version=version, digest=found.version["digest"])
+
+    session.avc.bindings.update(change)
+
+
+def half_written(session: Session, placer: Placer, head: dict[str, object]) -> Iterator[str]:
+    """Files that a killed checkout had begun: shorter than they should be, and the beginning of their object."""
+    from artifactvc.storage.unpack import is_beginning
+
+    manifest, prefix = str(head["manifest"]), str(head["prefix"])
+    there = head["there"]
+    before = set(there) if isinstance(there, list) else set()
+    place = _Place(placer.root, prefix, find(manifest, prefix, session.node) is not None if prefix else False)
+    for path, entry in _entries(session, manifest, place, ()).items():
+        if path in before or entry.digest is None:
+            continue
+        stat = placer.lstat(path)
+        if stat is None or stat.st_size >= (entry.size or 0) or os.path.islink(placer.root / path):
+            continue
+        if is_beginning(session.avc.store, entry.digest, placer.root / path, stat.st_size):
+            yield path

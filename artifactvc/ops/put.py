@@ -1,0 +1,140 @@
+"""``put``: a file or directory from anywhere becomes a version in one step, without a workspace.
+
+It has a draft of its own, so any number of processes can put at once (protocol L5), and
+writes a run record that says who produced the version.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import string
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from artifactvc.core import names
+from artifactvc.core.manifest import build, check_path
+from artifactvc.core.model import Entry
+from artifactvc.core.results import Committed
+from artifactvc.errors import HostilePath, UnknownPath, UnsafeLink, UnsupportedFile
+from artifactvc.ops import resolve
+from artifactvc.ops.commit import CommitOptions, land, type_conflict
+from artifactvc.ops.session import Session, salted
+from artifactvc.storage.bulk import Batch, put_batches
+from artifactvc.storage.drafts import Draft
+from artifactvc.storage.statcache import WIDTH
+from artifactvc.storage.workspace import DirScan, ScanOptions, kind_of, scan
+from artifactvc.storage.writer import StoreWriter
+from artifactvc.util.text import escape
+
+_RUN_LETTERS = string.ascii_lowercase + string.digits
+
+
+def new_run_id() -> str:
+    """A run id: 8 of [a-z0-9] (design, section 5)."""
+    return "".join(secrets.choice(_RUN_LETTERS) for _ in range(8))
+
+
+def put(
+    session: Session, path: str, name: str, kind: str | None, options: CommitOptions, job_type: str, prefix: str,
+    *, follow: bool,
+) -> Committed:  # fmt: skip
+    """Store *path* as the next version of artifact *name*; equal content returns the version that has it."""
+    options = replace(options, run=options.run or new_run_id()).checked()
+    entity, project, plain = names.parse_artifact(name)
+    project = resolve.project_of(session, entity, project)
+    names.check_artifact_name(plain)
+    if kind is not None:
+        names.check_type(kind)
+    source = Path(os.path.abspath(path))
+    if not os.path.lexists(source):
+        raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")
+    inside = check_path(prefix.strip("/")) if prefix.strip("/") else ""
+    avc = session.avc
+    draft_id = f"p-{secrets.token_hex(16)}"
+    with avc.writing(), avc.drafts.locked(draft_id):
+        row = resolve.find_artifact(session, f"{project}/{plain}")
+        if row and kind is not None and kind != row["type"]:
+            raise type_conflict(row["name"], row["type"], kind)
+        with avc.store.writer() as writer:
+            entries = list(_entries(session, writer, source, inside, follow=follow))
+            root = build(entries, writer.put_node)
+            details = writer.put(salted(_details()))
+        draft = Draft(
+            draft_id, project, row["name"] if row else plain, row["type"] if row else kind or "dataset",
+            row["id"] if row else secrets.token_hex(16), root.digest, None, None, _owner(), session.clock(),
+        )  # fmt: skip
+        avc.drafts.save(draft)
+        options = replace(options, run_fields={"job_type": job_type, "host": socket.gethostname(), "details": details})
+        done, _ = land(session, draft, options)
+        avc.drafts.remove(draft_id)
+    return done
+
+
+def _owner() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _details() -> dict[str, object]:
+    return {"command": sys.argv[:50], "directory": os.getcwd()}
+
+
+def _entries(
+    session: Session, writer: StoreWriter, source: Path, prefix: str, *, follow: bool
+) -> Iterator[Entry]:
+    if not source.is_dir() or (source.is_symlink() and not follow):
+        yield _file_entry(writer, source, prefix, follow=follow)
+        return
+    options = ScanOptions(lambda path: True, None, follow, frozenset(), unstated=True)
+    found = scan(source, ".", None, options)
+    session.progress.start("Storing", total=sum(len(d.names) for d in found.directories), unit="files")
+    batches, where = [], []
+    for directory in found.directories:
+        plain = []
+        for position, name in enumerate(directory.names):
+            if kind_of(directory.stats[position * WIDTH + 4]) == "l":
+                path = _inside(directory, name)
+                yield Entry(_at(prefix, path), "l", target=os.readlink(source / path))
+            elif name in directory.followed:
+                path = _inside(directory, name)
+                yield _file_entry(writer, Path(os.path.realpath(source / path)), "", follow=True, path=_at(prefix, path))
+            else:
+                plain.append(name)
+        if plain:
+            batches.append(Batch(f"{source}/{directory.path}" if directory.path else os.fspath(source), plain))
+            where.append((directory, plain))
+    for (directory, plain), read in zip(where, put_batches(writer, batches), strict=True):
+        text = read.digests.hex()
+        for at, name in enumerate(plain):
+            path = _at(prefix, _inside(directory, name))
+            kind = kind_of(read.stats[at * WIDTH + 4])
+            yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
+        session.progress.advance(len(plain))
+    session.progress.finish()
+
+
+def _inside(directory: DirScan, name: str) -> str:
+    return f"{directory.path}/{name}" if directory.path else name
+
+
+def _at(prefix: str, path: str) -> str:
+    return f"{prefix}/{path}" if prefix else path
+
+
+def _file_entry(writer: StoreWriter, source: Path, prefix: str, *, follow: bool, path: str = "") -> Entry:
+    name = path or _at(prefix, source.name)
+    try:
+        check_path(name)
+        name.encode()
+    except (HostilePath, UnicodeEncodeError) as error:
+        raise UnsupportedFile(f"'{escape(source.name)}' cannot be stored under its name", hint="rename it") from error
+    if source.is_symlink():
+        if not follow:
+            raise UnsafeLink(f"'{escape(os.fspath(source))}' is a link", hint="put what it points at, or give --follow")
+        source = Path(os.path.realpath(source))
+    digest, stat = writer.put_file(os.fspath(source))
+    return Entry(name, kind_of(stat.st_mode), stat.st_size, digest)
+

@@ -1,0 +1,167 @@
+"""Files of a version written from the local store, by more than one process where that pays.
+
+Small files come out of their packs in the order in which they lie there, are checked
+against their digests, and are written; creating a file is mostly system time, so with
+many files forked children do it side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from artifactvc.core.model import Digest
+from artifactvc.errors import DigestMismatch, MissingObject
+from artifactvc.storage.packs import RAW, PackRow, decode_object, iter_stored
+from artifactvc.storage.place import Placer
+from artifactvc.storage.places import OWN
+from artifactvc.storage.statcache import WIDTH
+from artifactvc.storage.store import Store
+from artifactvc.util.pool import Children, Send, workers
+
+#: Below so many files the fork costs more than it saves.
+FORK_FILES: Final = 1500
+_LOT: Final = 500
+
+
+class File(NamedTuple):
+    """One file to write: its path below the destination."""
+
+    path: str
+    digest: Digest
+    executable: bool
+    replace: bool
+
+
+class _Packed(NamedTuple):
+    """Files of one pack, in the order of their bytes; objects that several files share come once."""
+
+    serial: int
+    rows: list[PackRow]
+
+
+def split(store: Store, files: Sequence[File]) -> tuple[list[File], list[File]]:
+    """(files whose objects are in packs, files whose objects have a file of their own)."""
+    places = store.places.locate({file.digest for file in files})
+    packed: list[File] = []
+    own: list[File] = []
+    for file in files:
+        location = places.get(file.digest)
+        (own if location is None or location.pack == OWN else packed).append(file)
+    return packed, own
+
+
+def write_packed(
+    store: Store, placer: Placer, files: Sequence[File], advance: Callable[[int], None]
+) -> Iterator[tuple[list[str], array[int]]]:
+    """Write *files*, whose objects are in packs.
+
+    Gives paths and five numbers each (``FileStat``) of those written: as they were when
+    written, with size -1 where the file has been changed since.
+    """
+    by_digest: dict[Digest, list[File]] = {}
+    for file in files:
+        by_digest.setdefault(file.digest, []).append(file)
+    places = store.places.locate(by_digest)
+    names = store.pack_names()
+    rows: dict[int, list[PackRow]] = {}
+    for digest in by_digest:
+        location = places.get(digest)
+        if location is None or location.pack not in names:
+            raise MissingObject(digest)
+        rows.setdefault(location.pack, []).append(PackRow(digest, *location[1:]))
+    packed = [_Packed(serial, sorted(part, key=lambda row: row.offset)) for serial, part in rows.items()]
+    lots = [_Packed(p.serial, p.rows[i : i + _LOT]) for p in packed for i in range(0, len(p.rows), _LOT)]
+    count = min(workers(), len(lots))
+    if count < 2 or len(files) < FORK_FILES:
+        for lot in lots:
+            yield _write(store, placer, lot, by_digest)
+            advance(len(lot.rows))
+        return
+    for lot in lots:
+        store.pack_fd(lot.serial)
+    share = -(-len(lots) // count)  # neighbours to one child, so that a directory has one writer
+
+    def work(number: int, send: Send) -> None:
+        placer.forget()
+        done = []
+        for lot in lots[number * share : (number + 1) * share]:
+            paths, stats = _write(store, placer, lot, by_digest)
+            done.append((paths, stats))
+            send(len(paths))
+        for paths, stats in done:
+            confirm(placer, paths, stats)
+            send((paths, stats.tobytes()))
+
+    with Children(count, work) as children:
+        shares = [lots[number * share : (number + 1) * share] for number in range(count)]
+        for position in range(share):
+            for number, mine in enumerate(shares):
+                if position < len(mine):
+                    advance(children.report(number))
+        for number, mine in enumerate(shares):
+            for _ in mine:
+                paths, raw = children.report(number)
+                stats = array("q")
+                stats.frombytes(raw)
+                yield paths, stats
+
+
+def _write(
+    store: Store, placer: Placer, lot: _Packed, by_digest: dict[Digest, list[File]]
+) -> tuple[list[str], array[int]]:
+    paths: list[str] = []
+    stats = array("q")
+    where = f"pack '{store.pack_names()[lot.serial]}'"
+    for row, stored in iter_stored(store.pack_fd(lot.serial), lot.rows):
+        data = stored if row.codec == RAW else memoryview(decode_object(stored, row.codec, row.length, where))
+        if blake3(data).hexdigest() != row.digest:
+            raise DigestMismatch(row.digest, blake3(data).hexdigest(), where)
+        for file in by_digest[row.digest]:
+            s = placer.write(file.path, data, executable=file.executable, replace=file.replace)
+            paths.append(file.path)
+            stats.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+    return paths, stats
+
+
+def confirm(placer: Placer, paths: Sequence[str], stats: array[int]) -> None:
+    """Look at written files again: one that is not as it was written gets size -1, and is not recorded."""
+    for position, path in enumerate(paths):
+        at = position * WIDTH
+        now = placer.lstat(path)
+        if now is None or (now.st_size, now.st_mtime_ns, now.st_ino) != (stats[at], stats[at + 1], stats[at + 3]):
+            stats[at] = -1
+        else:
+            stats[at + 2] = now.st_ctime_ns
+
+
+def write_own(store: Store, placer: Placer, file: File, size: int, link: str | None) -> str:
+    """Write or link one larger file; ``linked`` or ``copied``."""
+    source = store.own_path(file.digest)
+    if source is None:
+        raise MissingObject(file.digest)
+    if link is not None and not file.executable:
+        if placer.link(file.path, source, hard=link == "hardlink", replace=file.replace):
+            if link == "hardlink":
+                store.restamp(file.digest)
+            return "linked"
+    placer.copy(file.path, source, size, executable=file.executable, replace=file.replace)
+    return "copied"
+
+
+def is_beginning(store: Store, digest: Digest, path: str | os.PathLike[str], size: int) -> bool:
+    """Whether the *size* bytes of the file at *path* are how the object *digest* begins."""
+    left = size
+    with open(path, "rb") as file:
+        for chunk in store.chunks(digest):
+            want = bytes(chunk[:left])
+            if file.read(len(want)) != want:
+                return False
+            left -= len(want)
+            if left == 0:
+                return True
+    return left == 0
