@@ -1,1 +1,1 @@
-"""Parse and print: one thin module per family of commands."""
+"""The command line: parse, one call of ``Repository``, print."""

@@ -113,7 +113,9 @@ def _check_order(paths: list[str]) -> None:
     known = set(paths)
     if len(known) < len(paths):
         twice = next(a for a, b in zip(paths, paths[1:], strict=False) if a == b)
-        raise PathConflict(f"two files would stand at '{twice}'", hint="give one of them another name, or --as a prefix")
+        raise PathConflict(
+            f"two files would stand at '{twice}'", hint="give one of them another name, or --as a prefix"
+        )
     seen: set[str] = set()
     for path in paths:
         parent = path.rpartition("/")[0]

@@ -130,7 +130,9 @@ def parse_ref(text: str) -> Ref:
 def parse_artifact(text: str) -> tuple[str | None, str | None, str]:
     """Return (entity, project, name) of an artifact written ``[[entity/]project/]name``."""
     if ":" in text or "@" in text:
-        raise BadName(f"'{text[:200]}' names a version where an artifact is meant", hint="leave out what follows the name")
+        raise BadName(
+            f"'{text[:200]}' names a version where an artifact is meant", hint="leave out what follows the name"
+        )
     return _split_path(text, text)
 
 

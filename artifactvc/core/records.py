@@ -296,9 +296,7 @@ def _apply_delete(rows: Rows, record: Record, context: Context) -> None:
 
 
 def _end(rows: Rows, version: Row, record: Record, context: Context) -> None:
-    rows.put(
-        "version", {**version, "live": 0, "deleted_at": context.time, "reason": record.get("reason") or "deleted"}
-    )
+    rows.put("version", {**version, "live": 0, "deleted_at": context.time, "reason": record.get("reason") or "deleted"})
     for alias in rows.find("alias", artifact=version["artifact"], digest=version["digest"]):
         rows.drop("alias", alias["artifact"], alias["alias"])
 

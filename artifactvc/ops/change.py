@@ -116,9 +116,7 @@ def edit(
     return _named(session, found, f"edited {found.full_name}:{found.shown}")
 
 
-def _edit_artifact(
-    session: Session, text: str, description: str | None, metadata: Mapping[str, Any] | None
-) -> Named:
+def _edit_artifact(session: Session, text: str, description: str | None, metadata: Mapping[str, Any] | None) -> Named:
     if metadata is not None:
         raise UsageError("an artifact has no metadata of its own", hint="give --meta with a version")
     row = resolve.artifact(session, text)

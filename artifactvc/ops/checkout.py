@@ -91,7 +91,9 @@ class _Written:
     stats: dict[str, Sequence[int]] = field(default_factory=dict)  # by path below the root
 
 
-def checkout(session: Session, ref: str, destination: str | os.PathLike[str] | None, options: CheckoutOptions) -> CheckedOut:
+def checkout(
+    session: Session, ref: str, destination: str | os.PathLike[str] | None, options: CheckoutOptions
+) -> CheckedOut:
     """Write the files of version *ref* to *destination*, else to its bound paths, else to ``./<name>``."""
     if options.link is not None and options.link not in _LINKS:
         raise UsageError(f"'{options.link}' is no way to link", hint="use --link hardlink or --link symlink")
@@ -114,7 +116,11 @@ def get(
 ) -> CheckedOut:
     """Download a version to *root*, else to ``<default>/name:vN``; nothing is bound."""
     found = resolve.version(session, ref)
-    target = Path(os.path.abspath(root)) if root else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown}"
+    target = (
+        Path(os.path.abspath(root))
+        if root
+        else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown}"
+    )
     options = CheckoutOptions((prefix,) if prefix else ())
     try:
         return _checkout(session, found, [_Place(target, "")], ("", ""), EMPTY, options)

@@ -55,7 +55,9 @@ class CommitOptions:
         return replace(self, aliases=tuple(a for a in dict.fromkeys(self.aliases) if a != "latest"))
 
 
-def commit(session: Session, wanted: Sequence[str], options: CommitOptions, *, dry_run: bool = False) -> list[Committed]:
+def commit(
+    session: Session, wanted: Sequence[str], options: CommitOptions, *, dry_run: bool = False
+) -> list[Committed]:
     """Commit the drafts of the artifacts *wanted*, or all of the workspace's drafts."""
     options = options.checked()
     drafts = session.avc.drafts
@@ -146,7 +148,9 @@ def _records(
     records: list[Record] = []
     if artifact is None:
         artifact_id = draft.artifact
-        if rows.get("artifact", artifact_id) is not None:  # the artifact this draft was begun for was deleted or renamed
+        if (
+            rows.get("artifact", artifact_id) is not None
+        ):  # the artifact this draft was begun for was deleted or renamed
             artifact_id = _fresh_id()
         fields = {"project": draft.project, "name": draft.name, "type": draft.type}
         records.append({"kind": "artifact", "artifact": artifact_id, "set": fields, "was": {}})
@@ -182,7 +186,13 @@ def _run_records(session: Session, options: CommitOptions, draft: Draft) -> list
     if session.index.rows.get("run", str(options.run)) is not None and not options.run_fields:
         return []
     time = session.clock()
-    fields = {"project": draft.project, "job_type": options.command, "state": "finished", "created": time, "ended": time}
+    fields = {
+        "project": draft.project,
+        "job_type": options.command,
+        "state": "finished",
+        "created": time,
+        "ended": time,
+    }
     return [{"kind": "run", "run": options.run, "set": {**fields, **options.run_fields}, "was": {}}]
 
 

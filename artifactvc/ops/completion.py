@@ -24,5 +24,7 @@ def complete(session: Session, kind: str, prefix: str) -> list[str]:
         "SELECT number, provisional FROM version WHERE artifact = ? AND live = 1 ORDER BY number DESC", (artifact,)
     )
     words = [shown_number(number, provisional=False) for number, _ in versions] if kind == "ref" else []
-    words += [row[0] for row in connection.execute("SELECT alias FROM alias WHERE artifact = ? ORDER BY 1", (artifact,))]
+    words += [
+        row[0] for row in connection.execute("SELECT alias FROM alias WHERE artifact = ? ORDER BY 1", (artifact,))
+    ]
     return [f"{name}:{word}" for word in words if word.startswith(typed)]

@@ -136,9 +136,7 @@ def _missing(session: Session, root: Digest, known: tuple[Digest, ...]) -> Itera
         yield from (digest for digest in dict.fromkeys(batch) if digest not in present)
 
 
-def _missing_problems(
-    session: Session, subject: str, lacking: list[Digest], repair: bool
-) -> tuple[list[Problem], int]:
+def _missing_problems(session: Session, subject: str, lacking: list[Digest], repair: bool) -> tuple[list[Problem], int]:
     """Objects that are nowhere are problems; objects that a remote holds are only away."""
     held = held_by_remotes(session.avc, lacking)
     gone = [digest for digest in lacking if digest not in held]

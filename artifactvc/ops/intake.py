@@ -150,7 +150,9 @@ def _store(session: Session, taken: Taken, writer: StoreWriter, *, move: bool) -
         _note(taken, directory, positions, workspace)
         session.progress.advance(len(positions))
     for directory in taken.directories:
-        rest = [p for p in directory.pending if _is_link(directory, p) or directory.scan.names[p] in directory.scan.followed]
+        rest = [
+            p for p in directory.pending if _is_link(directory, p) or directory.scan.names[p] in directory.scan.followed
+        ]
         _note(taken, directory, rest, workspace)
         if not directory.found.exact:
             done = set(directory.pending)

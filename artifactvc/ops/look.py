@@ -115,7 +115,9 @@ def look(
         at = "/".join(part for part in (binding.prefix, inside.rstrip("/")) if part)
         return root != EMPTY and next(manifest.walk(root, session.node, at), None) is not None
 
-    options = ScanOptions(tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact, unstated=reading)
+    options = ScanOptions(
+        tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact, unstated=reading
+    )
     return Look(binding, start, scan(workspace, start, cache, options), exact, generation, single=False)
 
 
@@ -148,7 +150,9 @@ def entry_of(seen: Seen, workspace: Path, digest: Digest, size: int | None = Non
 # ---- the table ``binding`` ---------------------------------------------------------------------
 
 
-def record(connection: sqlite3.Connection, key: tuple[str, str], binding: Binding, root: Digest, generation: int) -> None:
+def record(
+    connection: sqlite3.Connection, key: tuple[str, str], binding: Binding, root: Digest, generation: int
+) -> None:
     """Note that the rows at and below the binding's path are what *root* has there."""
     connection.execute(
         "INSERT OR REPLACE INTO binding (path, prefix, artifact, root, generation) VALUES (?, ?, ?, ?, ?)",
@@ -166,9 +170,7 @@ def invalidate(connection: sqlite3.Connection, written: Iterable[str], keep: Ite
 
 def move_root(connection: sqlite3.Connection, key: tuple[str, str], before: Digest, after: Digest) -> None:
     """What was noted against *before* holds against *after*: only paths outside those bindings changed."""
-    connection.execute(
-        "UPDATE binding SET root = ? WHERE artifact = ? AND root = ?", (after, "/".join(key), before)
-    )
+    connection.execute("UPDATE binding SET root = ? WHERE artifact = ? AND root = ?", (after, "/".join(key), before))
 
 
 def forget_artifact(connection: sqlite3.Connection, key: tuple[str, str]) -> None:

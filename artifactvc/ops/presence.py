@@ -22,9 +22,7 @@ class Presence:
     looked at, so the cost follows the version, not whatever else is there.
     """
 
-    def __init__(
-        self, root: Path, wanted: Iterable[str], known: Mapping[str, tuple[Sequence[int], Digest]]
-    ) -> None:
+    def __init__(self, root: Path, wanted: Iterable[str], known: Mapping[str, tuple[Sequence[int], Digest]]) -> None:
         self._root, self._known = os.fspath(root), known
         self._stats: dict[str, FileStat | None] = {}
         self._digests: dict[str, Digest] = {}
@@ -102,7 +100,8 @@ class Presence:
                 fd = os.open(f"{self._root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             except OSError as error:
                 raise UnreadableFile(
-                    f"cannot read '{escape(path)}', which stands in the way: {error.strerror}", hint="check its permissions"
+                    f"cannot read '{escape(path)}', which stands in the way: {error.strerror}",
+                    hint="check its permissions",
                 ) from error
             try:
                 self._digests[path] = hash_file(fd)[0]

@@ -77,9 +77,7 @@ def push(
         return _push_locked(session, remote, refs, options, dry_run)
 
 
-def _push_locked(
-    session: Session, remote: Remote, refs: Sequence[str], options: PushOptions, dry_run: bool
-) -> Pushed:
+def _push_locked(session: Session, remote: Remote, refs: Sequence[str], options: PushOptions, dry_run: bool) -> Pushed:
     numbers = provisional_numbers(session)
     fetched = fetch(session, remote.name)
     chosen = [resolve.version(session, ref) for ref in refs]
@@ -171,7 +169,7 @@ def _lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, 
                 note(sizes)
                 sizes = {}
         note(sizes)
-    note({digest: 0 for digest in plan.objects})
+    note(dict.fromkeys(plan.objects, 0))
     return lacking
 
 

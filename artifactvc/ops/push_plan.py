@@ -153,7 +153,9 @@ class _Planner:
             )
         life = name_row(self.rows, row["project"], new)
         if life["artifact"] not in (None, row["id"]):
-            raise NameTaken(f"the name '{new}' belongs, or belonged, to another artifact on remote '{self.remote.name}'")
+            raise NameTaken(
+                f"the name '{new}' belongs, or belonged, to another artifact on remote '{self.remote.name}'"
+            )
 
     def _version(self, record: Record) -> None:
         artifact = resolve(self.rows, record["artifact"])

@@ -10,10 +10,10 @@ import os
 import secrets
 import socket
 import string
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path
@@ -38,21 +38,35 @@ def new_run_id() -> str:
     return "".join(secrets.choice(_RUN_LETTERS) for _ in range(8))
 
 
+class Source(NamedTuple):
+    """What to store: a path, where it goes inside the artifact, and whether links are followed."""
+
+    path: str
+    prefix: str = ""
+    follow: bool = False
+
+
+class RunFields(NamedTuple):
+    """What is recorded of the run: its job type, and details that only an object holds."""
+
+    job_type: str
+    details: Mapping[str, Any]
+
+
 def put(
-    session: Session, path: str, name: str, kind: str | None, options: CommitOptions, job_type: str, prefix: str,
-    *, follow: bool,
-) -> Committed:  # fmt: skip
-    """Store *path* as the next version of artifact *name*; equal content returns the version that has it."""
+    session: Session, what: Source, name: str, kind: str | None, options: CommitOptions, run: RunFields
+) -> Committed:
+    """Store a path as the next version of artifact *name*; equal content returns the version that has it."""
     options = replace(options, run=options.run or new_run_id()).checked()
     entity, project, plain = names.parse_artifact(name)
     project = resolve.project_of(session, entity, project)
     names.check_artifact_name(plain)
     if kind is not None:
         names.check_type(kind)
-    source = Path(os.path.abspath(path))
+    source = Path(os.path.abspath(what.path))
     if not os.path.lexists(source):
-        raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")
-    inside = check_path(prefix.strip("/")) if prefix.strip("/") else ""
+        raise UnknownPath(f"no file or directory '{escape(what.path)}'", hint="check the path")
+    inside = check_path(what.prefix.strip("/")) if what.prefix.strip("/") else ""
     avc = session.avc
     draft_id = f"p-{secrets.token_hex(16)}"
     with avc.writing(), avc.drafts.locked(draft_id):
@@ -60,15 +74,17 @@ def put(
         if row and kind is not None and kind != row["type"]:
             raise type_conflict(row["name"], row["type"], kind)
         with avc.store.writer() as writer:
-            entries = list(_entries(session, writer, source, inside, follow=follow))
+            entries = list(_entries(session, writer, source, inside, follow=what.follow))
             root = build(entries, writer.put_node)
-            details = writer.put(salted(_details()))
+            details = writer.put(salted(dict(run.details)))
         draft = Draft(
             draft_id, project, row["name"] if row else plain, row["type"] if row else kind or "dataset",
             row["id"] if row else secrets.token_hex(16), root.digest, None, None, _owner(), session.clock(),
         )  # fmt: skip
         avc.drafts.save(draft)
-        options = replace(options, run_fields={"job_type": job_type, "host": socket.gethostname(), "details": details})
+        options = replace(
+            options, run_fields={"job_type": run.job_type, "host": socket.gethostname(), "details": details}
+        )
         done, _ = land(session, draft, options)
         avc.drafts.remove(draft_id)
     return done
@@ -78,13 +94,7 @@ def _owner() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _details() -> dict[str, object]:
-    return {"command": sys.argv[:50], "directory": os.getcwd()}
-
-
-def _entries(
-    session: Session, writer: StoreWriter, source: Path, prefix: str, *, follow: bool
-) -> Iterator[Entry]:
+def _entries(session: Session, writer: StoreWriter, source: Path, prefix: str, *, follow: bool) -> Iterator[Entry]:
     if not source.is_dir() or (source.is_symlink() and not follow):
         yield _file_entry(writer, source, prefix, follow=follow)
         return
@@ -100,7 +110,9 @@ def _entries(
                 yield Entry(_at(prefix, path), "l", target=os.readlink(source / path))
             elif name in directory.followed:
                 path = _inside(directory, name)
-                yield _file_entry(writer, Path(os.path.realpath(source / path)), "", follow=True, path=_at(prefix, path))
+                yield _file_entry(
+                    writer, Path(os.path.realpath(source / path)), "", follow=True, path=_at(prefix, path)
+                )
             else:
                 plain.append(name)
         if plain:
@@ -137,4 +149,3 @@ def _file_entry(writer: StoreWriter, source: Path, prefix: str, *, follow: bool,
         source = Path(os.path.realpath(source))
     digest, stat = writer.put_file(os.fspath(source))
     return Entry(name, kind_of(stat.st_mode), stat.st_size, digest)
-

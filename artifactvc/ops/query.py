@@ -125,7 +125,14 @@ def entries(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]
 def entry_info(entry: Entry) -> EntryInfo:
     """One entry as people see it."""
     return EntryInfo(
-        entry.path, _KINDS[entry.kind], entry.size, entry.digest, entry.target, entry.uri, entry.identity, entry.version_id
+        entry.path,
+        _KINDS[entry.kind],
+        entry.size,
+        entry.digest,
+        entry.target,
+        entry.uri,
+        entry.identity,
+        entry.version_id,
     )
 
 
@@ -196,9 +203,7 @@ def usage(session: Session) -> Usage:
     other = sum(_tree_size(root / name) for name in ("drafts", "runs", "tmp"))
     total = sum(sizes.values()) + index + other
     found = tuple(_artifact_usage(session, artifact) for artifact in artifacts(session))
-    return Usage(
-        total, sizes["packs"], sizes["objects"], sizes["trash"], sizes["log"] + sizes["remotes"], index, found
-    )
+    return Usage(total, sizes["packs"], sizes["objects"], sizes["trash"], sizes["log"] + sizes["remotes"], index, found)
 
 
 def _tree_size(path: Path) -> int:

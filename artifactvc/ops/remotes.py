@@ -35,7 +35,9 @@ def add(session: Session, name: str, url: str, options: RemoteOptions, *, single
     found = probe(transport, single_writer=single_writer)
     body = read_description(transport) if found.read_only else describe(transport, session.project)
     if body is None:
-        raise RemoteMissing(f"'{url}' can only be read and holds no avc remote", hint="push to it from a place that may write")
+        raise RemoteMissing(
+            f"'{url}' can only be read and holds no avc remote", hint="push to it from a place that may write"
+        )
     table: dict[str, Any] = {"url": url, "id": body["id"]}
     given = {"endpoint_url": options.endpoint_url, "profile": options.profile, "region": options.region}
     table |= {key: value for key, value in given.items() if value}
@@ -56,7 +58,8 @@ def absolute_url(url: str) -> str:
         parts = urlsplit(url)
         if parts.password or ("@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]):
             raise UsageError(
-                "a remote's address cannot hold a password", hint="use the credentials file, a profile or the environment"
+                "a remote's address cannot hold a password",
+                hint="use the credentials file, a profile or the environment",
             )
         if parts.scheme == "file":
             return os.path.abspath(parts.path)
@@ -99,7 +102,7 @@ def remove(session: Session, name: str) -> RemoteInfo:
     held = info(session, remote_name(session, name))
     unpushed = held.origin and any(True for _ in session.index.pending())
     if unpushed:
-        session.say(f"there is unpushed work: it stays here, numbered by the next origin, or by this repository alone")
+        session.say("there is unpushed work: it stays here, numbered by the next origin, or by this repository alone")
     _configure(session, lambda remotes: remotes.pop(name))
     if not any(table["id"] == held.id for table in session.avc.remotes.values()):
         Remote.forget_id(session.avc, str(held.id))
@@ -117,7 +120,8 @@ def set_url(session: Session, name: str, url: str) -> RemoteInfo:
     body = read_description(open_transport(url, options))
     if body is None or body["id"] != held.id:
         raise RemoteMissing(
-            f"'{url}' is not the remote '{name}'", hint="to use another remote, run 'avc remote remove' and 'avc remote add'"
+            f"'{url}' is not the remote '{name}'",
+            hint="to use another remote, run 'avc remote remove' and 'avc remote add'",
         )
     _configure(session, lambda remotes: remotes[name].__setitem__("url", url))
     if held.origin:

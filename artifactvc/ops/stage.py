@@ -106,7 +106,9 @@ def _artifact_key(session: Session, text: str) -> Key:
 
 def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Part]:
     if "://" in text:
-        raise UsageError(f"'{escape(text)}' is a reference, which this version cannot add", hint="add files by their path")
+        raise UsageError(
+            f"'{escape(text)}' is a reference, which this version cannot add", hint="add files by their path"
+        )
     workspace, bindings = session.avc.workspace, session.avc.bindings
     path = relative_path(workspace, text)
     there = os.path.lexists(workspace / path)
@@ -181,9 +183,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
     return _counted(session, draft, root, options, taken.files_read, taken.bytes_read)
 
 
-def _counted(
-    session: Session, draft: Draft, root: Root, options: AddOptions, files: int = 0, size: int = 0
-) -> Staged:
+def _counted(session: Session, draft: Draft, root: Root, options: AddOptions, files: int = 0, size: int = 0) -> Staged:
     """What the draft has more, less or otherwise than before; the changes themselves only where they are wanted."""
     if draft.root == EMPTY and not options.detail:
         return Staged(f"{draft.project}/{draft.name}", draft.type, root.count, 0, 0, 0, files, size, root.count)
@@ -252,7 +252,9 @@ def _bind(session: Session, draft: Draft, bindings: Iterable[Binding]) -> None:
     def change(artifacts: dict[Key, Bound]) -> None:
         now = artifacts.get(draft.key) or Bound(draft.project, draft.name, draft.type)
         if now.digest is None and draft.base is not None:
-            now = replace(now, version=f"v{draft.base_number}" if draft.base_number is not None else None, digest=draft.base)
+            now = replace(
+                now, version=f"v{draft.base_number}" if draft.base_number is not None else None, digest=draft.base
+            )
         for binding in wanted:
             now = now.with_path(binding)
         artifacts[draft.key] = replace(now, type=draft.type)
@@ -329,7 +331,9 @@ def hash_path(session: Session, seen: Seen) -> Digest:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise UnreadableFile(f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions") from error
+        raise UnreadableFile(
+            f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions"
+        ) from error
     try:
         return hash_file(fd)[0]
     finally:

@@ -126,7 +126,7 @@ def _compare(
     if entry is None:
         return PathChange(path, "untracked", None, seen.stat.size, None, seen.digest)
     size = None if seen.kind == "l" else seen.stat.size
-    if "l" in (seen.kind, entry.kind) and seen.kind != entry.kind or (entry.kind != "l" and size != entry.size):
+    if ("l" in (seen.kind, entry.kind) and seen.kind != entry.kind) or (entry.kind != "l" and size != entry.size):
         return PathChange(path, "modified", entry.size, size, entry.digest, None)
     digest = seen.digest or hash_path(session, seen)
     now = look.entry_of(seen, session.avc.workspace, digest)
@@ -168,7 +168,8 @@ def diff(session: Session, ref: str | None) -> list[Difference]:
         bound = bindings.artifacts.get((found.artifact["project"], found.artifact["name"]))
         if bound is None or not bound.paths:
             raise UsageError(
-                f"artifact '{found.full_name}' has no path in the workspace", hint="compare two versions: 'avc diff A B'"
+                f"artifact '{found.full_name}' has no path in the workspace",
+                hint="compare two versions: 'avc diff A B'",
             )
         changes = _as_changes(compare_workspace(session, bound.key, bound, found.version["digest"]))
         return [Difference(found.full_name, found.shown, "workspace", changes)]

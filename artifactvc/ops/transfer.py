@@ -106,9 +106,7 @@ def _take_whole(session: Session, remote: Remote, writer: Any, place: Place) -> 
     session.progress.advance(place.stored)
 
 
-def _take_pack(
-    session: Session, remote: Remote, writer: Any, file: str, held: Sequence[Place], size: int
-) -> None:
+def _take_pack(session: Session, remote: Remote, writer: Any, file: str, held: Sequence[Place], size: int) -> None:
     """A pack of which most is needed: fetched whole, every object in it checked."""
     staged: Path = temporary(session.avc.tmp, "down")
     try:
@@ -129,9 +127,7 @@ def _take_ranges(session: Session, remote: Remote, writer: Any, places: Sequence
             runs[-1].append(place)
         else:
             runs.append([place])
-    wanted = [
-        (f"packs/{run[0].file}", run[0].offset, run[-1].offset + run[-1].stored - run[0].offset) for run in runs
-    ]
+    wanted = [(f"packs/{run[0].file}", run[0].offset, run[-1].offset + run[-1].stored - run[0].offset) for run in runs]
     for position, data in remote.transport.read_ranges(wanted):
         run = runs[position]
         for place in run:

@@ -8,6 +8,7 @@ One method is one operation of ``ops``, with the same names and results
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +19,13 @@ from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
 from artifactvc.storage import avcdir, settings
 from artifactvc.storage.avcdir import AvcDir
+from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from artifactvc.core import results
-    from artifactvc.storage.transport import RemoteOptions
+
+__all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "variable"]
 
 
 def variable(environ: Mapping[str, str], name: str) -> str | None:
@@ -41,10 +44,12 @@ class Repository:
         self._environ = environ
         self._global = settings.load_toml(settings.global_path(environ))
         config = avc.config
-        login = environ.get("USER") or environ.get("LOGNAME") or "unknown"
+        login = _login(environ)
         user = _first(variable(environ, "USER"), config.get("user"), self._global.get("user"), login)
         entity = _first(variable(environ, "ENTITY"), config.get("entity"), self._global.get("entity"), login)
-        project = _first(variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized")
+        project = _first(
+            variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized"
+        )
         self._session = Session(avc, user, names.check_project(project), entity, progress or NoProgress())
 
     # ---- opening ---------------------------------------------------------------------------
@@ -100,8 +105,6 @@ class Repository:
         repository._session.index  # noqa: B018  the index is made now, not at the first question
         url = repository._session.avc.bindings.origin
         if url is not None and not repository._session.avc.remotes:
-            from artifactvc.storage.transport import RemoteOptions
-
             repository.remote_add("origin", url, options=RemoteOptions())
         return repository, Initialized(str(root), repository.project, created, url)
 
@@ -117,7 +120,6 @@ class Repository:
     ) -> tuple[Repository, results.Cloned]:
         """Make a repository in *directory* (else one named like the remote) with *url* as origin, and read its log."""
         from artifactvc.ops import remotes
-        from artifactvc.storage.transport import RemoteOptions
 
         options = options or RemoteOptions()
         url, body = remotes.clone_description(url, options)
@@ -189,11 +191,12 @@ class Repository:
         follow: bool = False,
         force: bool = False,
         dry_run: bool = False,
+        detail: bool = False,
     ) -> list[results.Staged]:
-        """Stage files and directories, or every bound path where none is given."""
+        """Stage files and directories, or every bound path where none is given; with *detail* every change is told."""
         from artifactvc.ops import stage
 
-        options = stage.AddOptions(to, type, prefix, move, follow, force, dry_run)
+        options = stage.AddOptions(to, type, prefix, move, follow, force, dry_run, detail)
         return stage.add(self._session, [os.fspath(path) for path in paths], options)
 
     def remove(self, name: str, paths: Sequence[str], *, dry_run: bool = False) -> results.Staged:
@@ -278,7 +281,25 @@ class Repository:
         options = commit.CommitOptions(
             description, aliases, tags, metadata, run=run_id or variable(self._environ, "RUN_ID"), command="put"
         )
-        return put.put(self._session, os.fspath(path), name, type, options, job_type, prefix or "", follow=follow)
+        details = {"command": sys.argv[:50], "directory": os.getcwd()}
+        source = put.Source(os.fspath(path), prefix or "", follow)
+        return put.put(self._session, source, name, type, options, put.RunFields(job_type, details))
+
+    def name_for(self, path: str | Path) -> str:
+        """The artifact that a path is named after where no name is given."""
+        last = os.path.basename(os.path.abspath(path))
+        return names.artifact_name_from(last)
+
+    def require_type(self, ref: str, kind: str) -> None:
+        """TypeConflict unless the artifact of *ref* has type *kind*."""
+        from artifactvc.errors import TypeConflict
+
+        info = self.show(ref)
+        if info.type != kind:
+            raise TypeConflict(
+                f"artifact '{info.name}' has type '{info.type}', not '{kind}'",
+                hint=f"leave --type out, or give '{info.type}'",
+            )
 
     # ---- questions ---------------------------------------------------------------------------
 
@@ -479,14 +500,11 @@ class Repository:
             default = {"entity": self.entity, "user": self._session.author, "project": self.project}.get(name, "")
         return ConfigValue(name, default, "default")
 
-    def config_set(self, name: str, value: str, *, globally: bool = False) -> results.ConfigValue:
-        """Change one setting, here or for every repository of this user."""
+    def config_set(self, name: str, value: str) -> results.ConfigValue:
+        """Change one setting of this repository."""
         from artifactvc.core.results import ConfigValue
 
         settings.default_of(name)
-        if globally:
-            settings.set_dotted(settings.global_path(self._environ), name, value)
-            return ConfigValue(name, value, "global")
         if name == "entity" and value in self._session.avc.remotes:
             raise BadName(f"the entity cannot be called '{value}', as a remote is", hint="choose another name")
         settings.set_dotted(self._session.avc.root / "config.toml", name, value)
@@ -510,3 +528,36 @@ def _project_from(workspace: Path) -> str:
         return names.check_project(workspace.name)
     except BadName:
         return "uncategorized"
+
+
+def _login(environ: Mapping[str, str]) -> str:
+    """The login name, from the environment or the user database."""
+    named = environ.get("USER") or environ.get("LOGNAME")
+    if named:
+        return named
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "unknown"
+
+
+def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
+    """One setting of the user's own file; no repository is needed."""
+    from artifactvc.core.results import ConfigValue
+
+    environ = os.environ if environ is None else environ
+    default = settings.default_of(name)
+    value = settings.get_dotted(settings.load_toml(settings.global_path(environ)), name)
+    return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
+
+
+def set_global(name: str, value: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
+    """Change one setting of the user's own file; no repository is needed."""
+    from artifactvc.core.results import ConfigValue
+
+    environ = os.environ if environ is None else environ
+    settings.default_of(name)
+    settings.set_dotted(settings.global_path(environ), name, value)
+    return ConfigValue(name, value, "global")

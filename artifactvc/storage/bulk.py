@@ -76,9 +76,7 @@ def _read(writer: StoreWriter, batch: Batch, *, move: bool) -> BatchRead:
     return BatchRead(bytes(digests), stats)
 
 
-def _read_one(
-    writer: StoreWriter, path: str, directory: int, name: str, *, move: bool
-) -> tuple[bytes, os.stat_result]:
+def _read_one(writer: StoreWriter, path: str, directory: int, name: str, *, move: bool) -> tuple[bytes, os.stat_result]:
     """The quick way for a small file that is as quiet as most are; anything else goes the careful way."""
     try:
         fd = os.open(name, _OPEN, dir_fd=directory)
@@ -91,7 +89,11 @@ def _read_one(
             if size <= SMALL and stat_module.S_ISREG(before.st_mode):
                 data = os.read(fd, size + 1)
                 after = os.fstat(fd)
-                if len(data) == size and after.st_mtime_ns == before.st_mtime_ns and after.st_ctime_ns == before.st_ctime_ns:
+                if (
+                    len(data) == size
+                    and after.st_mtime_ns == before.st_mtime_ns
+                    and after.st_ctime_ns == before.st_ctime_ns
+                ):
                     key = blake3(data).digest()
                     writer.put_small(key, data)
                     return key, before

@@ -52,9 +52,7 @@ def _open(path: Path) -> sqlite3.Connection:
             if version > schema.VERSION:
                 discard(path)
             schema.migrate(path, lock)
-            return _prepare(
-                sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            )
+            return _prepare(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False))
     except BaseException:
         connection.close()
         raise

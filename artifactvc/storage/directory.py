@@ -47,7 +47,9 @@ class DirectoryTransport:
         except NotADirectoryError as error:
             raise RemoteUnavailable(f"'{self.url}' is not a directory", hint="check 'avc remote list'") from error
         except OSError as error:
-            raise RemoteUnavailable(f"cannot read '{name}' at '{self.url}': {error.strerror}", hint="try again") from error
+            raise RemoteUnavailable(
+                f"cannot read '{name}' at '{self.url}': {error.strerror}", hint="try again"
+            ) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -83,7 +85,9 @@ class DirectoryTransport:
         with self._reading(name), open(path, "rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
-            raise Corrupt(f"'{name}' at '{self.url}' is larger than {limit} bytes", hint="whoever may write there damaged it")
+            raise Corrupt(
+                f"'{name}' at '{self.url}' is larger than {limit} bytes", hint="whoever may write there damaged it"
+            )
         return data
 
     def read_many(self, names: Sequence[str], *, limit: int) -> list[bytes | None]:

@@ -64,7 +64,9 @@ class Log:
         try:
             return decode_entry(data, n)
         except BadLogEntry as error:
-            raise BadLogEntry(f"{self._what}: {error.message}", hint="run 'avc fsck' to see what is affected") from error
+            raise BadLogEntry(
+                f"{self._what}: {error.message}", hint="run 'avc fsck' to see what is affected"
+            ) from error
 
     def last(self) -> int:
         """Number of the last entry, -1 for an empty log. Lists the directory: for fsck and rebuilds."""

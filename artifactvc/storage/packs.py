@@ -142,9 +142,7 @@ class PackWriter:
     def finish(self) -> None:
         """Write table and tail; the caller syncs the file before it gives it a name."""
         self.rows.sort()
-        table = b"".join(
-            [_ROW.pack(bytes.fromhex(r.digest), r.offset, r.stored, r.length, r.codec) for r in self.rows]
-        )
+        table = b"".join([_ROW.pack(bytes.fromhex(r.digest), r.offset, r.stored, r.length, r.codec) for r in self.rows])
         self._parts += [table, _TAIL.pack(self.size, len(self.rows), blake3(table).digest())]
         self._flush()
         os.close(self._fd)

@@ -162,7 +162,9 @@ class Remote:
                 "INSERT OR IGNORE INTO remote_index (id, n, digest, size, rows) VALUES (?, ?, ?, ?, -1)",
                 (file["id"], entry.n, file["digest"], file["size"]),
             )
-        self.connection.execute("INSERT OR REPLACE INTO head (log, n, digest) VALUES (?, ?, ?)", (HEAD, entry.n, digest))
+        self.connection.execute(
+            "INSERT OR REPLACE INTO head (log, n, digest) VALUES (?, ?, ?)", (HEAD, entry.n, digest)
+        )
 
     def fetch(self) -> int:
         """Read the entries that the remote has and we do not; return how many.

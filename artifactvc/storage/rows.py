@@ -22,9 +22,7 @@ def _quoted(names: tuple[str, ...], joined: str = ", ", suffix: str = "") -> str
     return joined.join(f'"{name}"{suffix}' for name in names)
 
 
-_GET: Final = {
-    t: f'SELECT {_quoted(_COLUMNS[t])} FROM "{t}" WHERE {_quoted(_KEY[t], " AND ", " = ?")}' for t in NAMES
-}
+_GET: Final = {t: f'SELECT {_quoted(_COLUMNS[t])} FROM "{t}" WHERE {_quoted(_KEY[t], " AND ", " = ?")}' for t in NAMES}
 _PUT: Final = {
     t: f'INSERT OR REPLACE INTO "{t}" ({_quoted(_COLUMNS[t])}) VALUES ({", ".join("?" * len(_COLUMNS[t]))})'
     for t in NAMES
@@ -73,9 +71,7 @@ class SqliteRows:
 def rewind(connection: sqlite3.Connection) -> None:
     """Put back every row that a journalled change touched, newest change first."""
     plain = SqliteRows(connection)
-    for table, key, row in connection.execute(
-        'SELECT "table", "key", "row" FROM undo ORDER BY seq DESC'
-    ).fetchall():
+    for table, key, row in connection.execute('SELECT "table", "key", "row" FROM undo ORDER BY seq DESC').fetchall():
         if row is None:
             plain.drop(table, *json.loads(key))
         else:

@@ -135,7 +135,9 @@ class S3Transport:
             return StorageError(f"{what} is in another region", hint="name it: 'avc remote add … --region R'")
         if _connection_failed(error) or (status or 0) >= 500:
             detail = code or kind
-            return RemoteUnavailable(f"{what} does not answer ({detail})", hint="check the network and the address, and try again")
+            return RemoteUnavailable(
+                f"{what} does not answer ({detail})", hint="check the network and the address, and try again"
+            )
         return StorageError(f"{what} failed: {str(_root(error))[:300]}")
 
     # ---- reading ---------------------------------------------------------------------------------
@@ -165,7 +167,9 @@ class S3Transport:
     async def _whole(self, name: str, limit: int) -> bytes:
         data = await self._get(name, 0, limit + 1)
         if len(data) > limit:
-            raise Corrupt(f"'{name}' at '{self.url}' is larger than {limit} bytes", hint="whoever may write there damaged it")
+            raise Corrupt(
+                f"'{name}' at '{self.url}' is larger than {limit} bytes", hint="whoever may write there damaged it"
+            )
         return data
 
     def read(self, name: str, *, limit: int) -> bytes:
@@ -272,7 +276,12 @@ class S3Transport:
             for attempt in range(_CONFLICTS):
                 try:
                     await self._call(
-                        "put_object", name, fs=self._once, Body=data, IfNoneMatch="*", CacheControl="max-age=31536000, immutable"
+                        "put_object",
+                        name,
+                        fs=self._once,
+                        Body=data,
+                        IfNoneMatch="*",
+                        CacheControl="max-age=31536000, immutable",
                     )
                 except Exception as error:
                     status, code = _status(error)
@@ -340,7 +349,11 @@ def _connection_failed(error: BaseException | None) -> bool:
         if isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError)) or module in ("aiohttp", "urllib3"):
             return True
         name = type(error).__name__
-        if module == "botocore" and ("Connect" in name or "Timeout" in name or name in ("HTTPClientError", "IncompleteReadError", "ResponseStreamingError")):
+        if module == "botocore" and (
+            "Connect" in name
+            or "Timeout" in name
+            or name in ("HTTPClientError", "IncompleteReadError", "ResponseStreamingError")
+        ):
             return True
         if name == "FSTimeoutError":
             return True

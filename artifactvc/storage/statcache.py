@@ -77,7 +77,9 @@ class StatCache:
         """The rows of directory *path* and of all below it."""
         sql = "SELECT path, names, stats, digests FROM dirstate"
         if path:
-            rows = self._connect().execute(f"{sql} WHERE path = ? OR (path > ? AND path < ?)", (path, path + "/", path + "0"))
+            rows = self._connect().execute(
+                f"{sql} WHERE path = ? OR (path > ? AND path < ?)", (path, path + "/", path + "0")
+            )
         else:
             rows = self._connect().execute(f"{sql} WHERE path NOT LIKE '/%'")
         return {row[0]: _row(row[1], row[2], row[3]) for row in rows}

@@ -257,7 +257,11 @@ class Store:
         """Record the stamps anew after our own link or unlink of an object's file: that changes its ctime."""
         stat = stamp_of(os.stat(own_path(self.objects_dir, digest), follow_symlinks=False))
         recorded = self.places.stamp(digest)
-        if recorded is not None and (recorded.size, recorded.mtime, recorded.inode) == (stat.size, stat.mtime, stat.inode):
+        if recorded is not None and (recorded.size, recorded.mtime, recorded.inode) == (
+            stat.size,
+            stat.mtime,
+            stat.inode,
+        ):
             self.places.register_own(digest, stat.size, stat)
 
     def _verify_own(self, digest: Digest, path: Path) -> None:

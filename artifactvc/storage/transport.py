@@ -104,7 +104,8 @@ def open_transport(url: str, options: RemoteOptions) -> Transport:
 
         return S3Transport(rest, options)
     raise UsageError(
-        f"'{escape(scheme)}://' is not a kind of remote that this version can reach", hint="use a directory or s3://bucket/path"
+        f"'{escape(scheme)}://' is not a kind of remote that this version can reach",
+        hint="use a directory or s3://bucket/path",
     )
 
 

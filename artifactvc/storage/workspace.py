@@ -167,7 +167,9 @@ class _Scanner:
                     if self._taken(path, name, stat_module.S_IFREG):
                         names.append(name)
                         stats.extend(_UNSTATED)
-                elif entry.is_file(follow_symlinks=False) or not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+                elif entry.is_file(follow_symlinks=False) or not (
+                    entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+                ):
                     s = entry.stat(follow_symlinks=False)
                     if name in known or self._taken(path, name, s.st_mode):
                         names.append(name)
@@ -315,7 +317,9 @@ def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> 
             raise UnsafeLink(f"link '{escape(path)}' points at nothing: '{escape(target)}'") from error
         followed.add(name)
     if not stat_module.S_ISREG(stat.st_mode):
-        raise UnsupportedFile(f"'{escape(path)}' is not a regular file", hint="only files, links and directories are taken")
+        raise UnsupportedFile(
+            f"'{escape(path)}' is not a regular file", hint="only files, links and directories are taken"
+        )
     stats = array("q", file_stat(stat))
     same = not followed and row is not None and row.names == (name,) and row.stats == stats.tobytes()
     return DirScan(directory, (name,), stats, row, same, followed)

@@ -168,7 +168,9 @@ class StoreWriter:
             try:
                 fd = os.open(path, _OPEN)
             except PermissionError as error:
-                raise UnreadableFile(f"cannot read '{escape(path)}': permission denied", hint="check its permissions") from error
+                raise UnreadableFile(
+                    f"cannot read '{escape(path)}': permission denied", hint="check its permissions"
+                ) from error
             except OSError as error:
                 if error.errno in (6, 40):  # ENXIO: a socket; ELOOP: a link put there meanwhile
                     raise UnsupportedFile(f"'{escape(path)}' is not a regular file") from error
@@ -177,7 +179,8 @@ class StoreWriter:
                 before = os.fstat(fd)
                 if not stat_module.S_ISREG(before.st_mode):
                     raise UnsupportedFile(
-                        f"'{escape(path)}' is {_kind(before.st_mode)}", hint="only files, links and directories are taken"
+                        f"'{escape(path)}' is {_kind(before.st_mode)}",
+                        hint="only files, links and directories are taken",
                     )
                 if before.st_size > SMALL:
                     digest = self._put_large(path, fd, before, move=move)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -64,18 +64,18 @@ def format_duration(seconds: float) -> str:
 
 def now() -> str:
     """The time now, UTC, with microseconds: "2026-11-23T08:38:34.123456Z"."""
-    return format_time(datetime.now(timezone.utc))  # noqa: TID251  the one place that reads the clock
+    return format_time(datetime.now(UTC))
 
 
 def format_time(moment: datetime) -> str:
     """*moment* as it stands in records."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
     """The moment that a record's time names; BadName if it is none."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError as error:
         raise BadName(f"bad time '{text[:80]}'") from error
 

@@ -1,0 +1,173 @@
+"""Results as people read them. All text from elsewhere is escaped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from artifactvc.cli.values import count
+from artifactvc.util.text import escape, format_size
+
+if TYPE_CHECKING:
+    from artifactvc.core import results
+
+_COLOURS: Final = {"added": "32", "modified": "33", "removed": "31", "untracked": "36", "head": "1"}
+_MARKS: Final = {"added": "+", "modified": "~", "removed": "-", "untracked": "?"}
+_LISTED: Final = 20
+
+
+def colour(text: str, what: str) -> str:
+    """*text* in colour on a terminal, plain in a pipe or with NO_COLOR."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{_COLOURS[what]}m{text}\x1b[0m"
+
+
+def changes(found: Sequence[results.PathChange], *, every: bool = False) -> Iterator[str]:
+    """One line a path; beyond twenty the rest is counted, unless *every* one is asked for."""
+    shown = found if every else found[:_LISTED]
+    for change in shown:
+        yield "  " + colour(f"{_MARKS[change.status]} {escape(change.path)}", change.status)
+    if len(found) > len(shown):
+        yield f"  … and {len(found) - len(shown):,} more (-v lists them)"
+
+
+def summary(found: Sequence[results.PathChange]) -> str:
+    """``2 added, 1 removed``."""
+    kinds = ("added", "modified", "removed", "untracked")
+    numbers = {kind: sum(change.status == kind for change in found) for kind in kinds}
+    return ", ".join(f"{number:,} {kind}" for kind, number in numbers.items() if number) or "nothing changed"
+
+
+def staged(result: results.Staged) -> str:
+    """What ``add`` or ``rm`` did to one artifact."""
+    parts = [(result.added, "added"), (result.modified, "modified"), (result.removed, "removed")]
+    text = ", ".join(f"{number:,} {kind}" for number, kind in parts if number) or "nothing changed"
+    verb = "would stage" if result.dry_run else "staged"
+    return f"{verb} {escape(result.artifact)} ({escape(result.type)}): {text}; {count(result.entries, 'entry')}"
+
+
+def committed(result: results.Committed, *, dry_run: bool = False) -> str:
+    """What ``commit`` or ``put`` made of one artifact."""
+    name = escape(result.artifact)
+    if result.outcome == "nothing":
+        return f"{name}: nothing to commit"
+    size = f"{count(result.entries, 'entry')}, {format_size(result.size)}"
+    if dry_run:
+        return f"would commit {name}: {size}"
+    aliases = f" [{', '.join(map(escape, result.aliases))}]" if result.aliases else ""
+    what = f"{name}:{result.version}{aliases} {str(result.digest)[:12]}  {size}"
+    return f"committed {what}" if result.outcome == "created" else f"unchanged {what}"
+
+
+def version_line(info: results.VersionInfo) -> str:
+    """One line of ``log``."""
+    aliases = f" [{', '.join(map(escape, info.aliases))}]" if info.aliases else ""
+    tags = f" ({', '.join(map(escape, info.tags))})" if info.tags else ""
+    text = escape(info.description.partition("\n")[0])
+    where = "" if info.pushed else " unpushed"
+    head = f"{info.version:<6} {info.digest[:12]}  {info.created[:16].replace('T', ' ')}  {escape(info.author)}"
+    size = f"{count(info.entries, 'entry')}, {format_size(info.size)}"
+    return f"{head}  {size}{aliases}{tags}{where}" + (f"  {text}" if text else "")
+
+
+def version(info: results.VersionInfo) -> Iterator[str]:
+    """All of ``show``."""
+    rows: list[tuple[str, str]] = [
+        ("type", info.type),
+        ("digest", info.digest),
+        ("aliases", ", ".join(info.aliases)),
+        ("tags", ", ".join(info.tags)),
+        ("created", f"{info.created} by {info.author}"),
+        ("content", f"{count(info.entries, 'entry')}, {format_size(info.size)}"),
+        ("base", info.base or ""),
+        ("made by", ", ".join(info.produced_by)),
+        ("used by", ", ".join(info.used_by)),
+        ("ttl", info.ttl or ""),
+        ("state", ", ".join([info.state, "here" if info.here else "needs its remote", "pushed" if info.pushed else "unpushed"])),
+    ]  # fmt: skip
+    yield colour(f"{escape(info.project)}/{escape(info.name)}:{info.version}", "head")
+    for name, value in rows:
+        if value:
+            yield f"  {name:<8} {escape(value)}"
+    if info.metadata:
+        import json
+
+        for line in json.dumps(info.metadata, indent=2, ensure_ascii=False).splitlines():
+            yield f"  {escape(line)}"
+    if info.description:
+        yield ""
+        yield from (f"    {escape(line)}" for line in info.description.splitlines())
+
+
+def artifact_line(info: results.ArtifactInfo, project: str) -> str:
+    """One line of ``ls``."""
+    name = info.name if info.project == project else f"{info.project}/{info.name}"
+    latest = f"{info.latest}" if info.latest else "(no versions)"
+    updated = (info.updated or "")[:16].replace("T", " ")
+    others = [a for a in info.aliases if a != "latest"]
+    aliases = f"  [{', '.join(map(escape, others))}]" if others else ""
+    return f"{escape(info.type):<10} {updated:<16}  {format_size(info.size):>10}  {escape(name)}:{latest}{aliases}"
+
+
+def entry_line(entry: results.EntryInfo, *, long: bool) -> str:
+    """One line of ``ls REF``."""
+    target = f" -> {escape(entry.target)}" if entry.target else f" -> {escape(entry.uri)}" if entry.uri else ""
+    if not long:
+        return escape(entry.path) + target
+    mark = {"file": "-", "executable": "x", "link": "l", "reference": "r"}[entry.kind]
+    size = "" if entry.size is None else f"{entry.size}"
+    return f"{mark} {size:>12} {(entry.digest or '')[:12]:<12} {escape(entry.path)}{target}"
+
+
+def status(found: results.Status, *, every: bool) -> Iterator[str]:
+    """All of ``status``."""
+    if not found.artifacts:
+        yield f"project {escape(found.project)}: no path is bound yet (run 'avc add PATH')"
+    for artifact in found.artifacts:
+        base = artifact.base or "no version yet"
+        newer = f", newest is {artifact.newest}" if artifact.newest and artifact.newest != artifact.base else ""
+        places = f" in {', '.join(map(escape, artifact.paths))}" if artifact.paths else ""
+        yield colour(f"{escape(artifact.artifact)}", "head") + f" ({base}{newer}){places}"
+        if artifact.staged:
+            yield f"  staged: {summary(artifact.staged)} (run 'avc commit')"
+            yield from ("  " + line for line in changes(artifact.staged, every=every))
+        if artifact.unstaged:
+            yield f"  not staged: {summary(artifact.unstaged)} (run 'avc add')"
+            yield from ("  " + line for line in changes(artifact.unstaged, every=every))
+        if not artifact.staged and not artifact.unstaged:
+            yield f"  clean: {count(artifact.entries, 'entry')}"
+    if found.unpushed and found.remote:
+        yield f"{count(found.unpushed, 'record')} not pushed to '{escape(found.remote)}' (run 'avc push')"
+
+
+def checked_out(result: results.CheckedOut, *, verb: str = "checked out") -> str:
+    """What ``checkout`` or ``get`` did."""
+    parts = [f"{count(result.written, 'file')} {'to write' if result.dry_run else 'written'}"]
+    parts += [f"{result.unchanged:,} already right"] if result.unchanged else []
+    parts += [f"{result.removed:,} {'to remove' if result.dry_run else 'removed'}"] if result.removed else []
+    parts += [f"{result.linked:,} linked"] if result.linked else []
+    parts += [f"{result.copied_instead:,} copied instead"] if result.copied_instead else []
+    parts += [f"{count(len(result.kept), 'file')} of yours kept"] if result.kept else []
+    verb = f"would have {verb}" if result.dry_run else verb
+    return f"{verb} {escape(result.artifact)}:{result.version} to {escape(result.destination)}: {', '.join(parts)}"
+
+
+def usage(found: results.Usage) -> Iterator[str]:
+    """All of ``du``."""
+    rows = [("packs", found.packs), ("objects", found.objects), ("trash", found.trash), ("log", found.log)]
+    for name, size in [*rows, ("index", found.index), ("total", found.total)]:
+        yield f"{format_size(size):>12}  {name}"
+    if found.artifacts:
+        yield ""
+        yield f"{'as files':>12}  {'stored':>12}  versions"
+    for artifact in found.artifacts:
+        sizes = f"{format_size(artifact.logical):>12}  {format_size(artifact.stored):>12}"
+        yield f"{sizes}  {artifact.versions:>8}  {escape(artifact.artifact)}"
+
+
+def lines(items: Iterable[str]) -> str:
+    """Lines as one text."""
+    return "\n".join(items)

@@ -1,0 +1,54 @@
+"""An error as people and programs see it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Sequence
+
+import click
+
+from artifactvc.errors import AvcError
+from artifactvc.util.text import escape
+
+
+def report(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print *error* and return the exit code."""
+    kind, message, hint, code = _told(error)
+    if "--json" in arguments:
+        body = {"schema": 1, "error": {"class": kind, "message": message, "hint": hint}}
+        print(json.dumps(body, ensure_ascii=False))
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        print(error.ctx.get_usage(), file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    if not isinstance(error, (AvcError, click.ClickException)) and {"-v", "--verbose"} & set(arguments):
+        raise error
+    return code
+
+
+def _told(error: BaseException) -> tuple[str, str, str, int]:
+    """Class, message, hint and exit code."""
+    if isinstance(error, AvcError):
+        return type(error).__name__, _one_line(error.message), _one_line(error.hint), error.exit_code
+    if isinstance(error, click.ClickException):
+        hint = "run 'avc --help' to list the commands"
+        if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.parent is not None:
+            hint = f"run '{error.ctx.command_path} --help'"
+        message = error.format_message()
+        return "UsageError", _one_line(message[:1].lower() + message[1:]).rstrip("."), hint, 2
+    if isinstance(error, OSError):
+        name = f" '{escape(str(error.filename))}'" if error.filename else ""
+        return "StorageError", f"{(error.strerror or str(error)).lower()}{name}", "", 1
+    if isinstance(error, sqlite3.Error):
+        return "StorageError", f"the index cannot be used: {error}", "run 'avc fsck --repair' to build it anew", 1
+    if isinstance(error, MemoryError):
+        return "MemoryError", "out of memory", "close other programs and run the command again", 1
+    hint = "this is a bug in avc: run the command again with -v and report what it prints"
+    return type(error).__name__, _one_line(f"unexpected {type(error).__name__}: {error}"), hint, 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(escape(line.strip()) for line in text.splitlines()) if "\n" in text else escape(text)

@@ -1,0 +1,139 @@
+"""Commands that keep order: fsck, gc, du, config, completion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from artifactvc.cli import render
+from artifactvc.cli.app import Shared, command
+from artifactvc.cli.values import count
+from artifactvc.util.text import escape, format_size
+
+COMMANDS: Final[dict[str, click.Command]] = {}
+_CONFIG: Final[dict[str, click.Command]] = {}
+
+
+@command(COMMANDS, "fsck")
+@click.option("--full", is_flag=True, help="Hash every stored byte.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended: from remotes, and the index anew.")
+def fsck(shared: Shared, full: bool, repair: bool) -> int:
+    """Check everything, and mend it.
+
+    Logs, index, drafts, manifests and objects. Exit code 1 if something is wrong and was
+    not repaired.
+    """
+    result = shared.repository.fsck(full=full, repair=repair)
+    wrong = [problem for problem in result.problems if not problem.repaired]
+    if not shared.answer("fsck", result):
+        for problem in result.problems:
+            state = "repaired" if problem.repaired else problem.kind
+            shared.say(f"{escape(problem.subject)}: {escape(problem.message)} ({state})")
+        for text in result.notes:
+            shared.note(escape(text))
+        how = "every byte" if full else "structure"
+        checked = (
+            f"{count(result.versions, 'version')}, {count(result.objects, 'object')} ({format_size(result.bytes)})"
+        )
+        verdict = "sound" if not wrong else count(len(wrong), "problem")
+        shared.say(f"checked {checked}, {how}: {verdict}")
+        if wrong and not repair:
+            shared.say("run 'avc fsck --full --repair' to mend what can be mended")
+    return 1 if wrong else 0
+
+
+@command(COMMANDS, "gc")
+@click.option("--grace", metavar="14d", help="How long what was removed stays in the trash (setting gc.grace).")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and why the rest stays.")
+def gc(shared: Shared, grace: str | None, dry_run: bool) -> None:
+    """Remove what nothing needs.
+
+    Objects that no live version, draft or recent deletion needs go to the trash, and leave
+    it after the grace.
+    """
+    result = shared.repository.gc(grace=grace, dry_run=dry_run)
+    if shared.answer("gc", result):
+        return
+    verb = "would move" if dry_run else "moved"
+    shared.say(f"{verb} {count(result.trashed_objects, 'object')} ({format_size(result.trashed_bytes)}) to the trash")
+    if result.removed_bytes:
+        shared.say(f"{'would remove' if dry_run else 'removed'} {format_size(result.removed_bytes)} from the trash")
+    if result.restored_objects:
+        shared.say(f"moved {count(result.restored_objects, 'object')} back from the trash")
+    for text in result.kept:
+        shared.say(f"  {escape(text)}")
+
+
+@command(COMMANDS, "du")
+def du(shared: Shared) -> None:
+    """Show what takes space."""
+    result = shared.repository.du()
+    if not shared.answer("du", result):
+        shared.say(render.lines(render.usage(result)))
+
+
+@click.group("config", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--global", "globally", is_flag=True, help="The user's own file instead of this repository's.")
+@click.pass_context
+def config(ctx: click.Context, globally: bool) -> None:
+    """Show and change settings."""
+    ctx.meta["globally"] = globally
+
+
+COMMANDS["config"] = config
+
+
+def _globally(given: bool) -> bool:
+    return given or bool(click.get_current_context().meta.get("globally"))
+
+
+@command(_CONFIG, "get")
+@click.argument("name")
+@click.option("--global", "globally", is_flag=True, help="The user's own file instead of this repository's.")
+def config_get(shared: Shared, name: str, globally: bool) -> None:
+    """Print one setting."""
+    from artifactvc.sdk.repository import global_setting
+
+    result = global_setting(name) if _globally(globally) else shared.repository.config_get(name)
+    if not shared.answer("config get", result):
+        shared.say(escape(str(result.value)))
+
+
+@command(_CONFIG, "set")
+@click.argument("name")
+@click.argument("value")
+@click.option("--global", "globally", is_flag=True, help="The user's own file instead of this repository's.")
+def config_set(shared: Shared, name: str, value: str, globally: bool) -> None:
+    """Change one setting."""
+    from artifactvc.sdk.repository import set_global
+
+    result = set_global(name, value) if _globally(globally) else shared.repository.config_set(name, value)
+    if not shared.answer("config set", result):
+        shared.say(f"{escape(result.name)} = {escape(str(result.value))} ({result.source})")
+
+
+@command(_CONFIG, "list")
+def config_list(shared: Shared) -> None:
+    """List every setting, and where it is set."""
+    results = shared.repository.config_list()
+    if not shared.answer("config list", results):
+        for result in results:
+            shared.say(f"{result.name} = {escape(str(result.value))} ({result.source})")
+
+
+for _name, _made in _CONFIG.items():
+    config.add_command(_made, _name)
+
+
+@command(COMMANDS, "completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shared: Shared, shell: str) -> None:
+    """Print a script that completes commands.
+
+    For bash: eval "$(avc completion bash)" in ~/.bashrc; for zsh the same in ~/.zshrc; for
+    fish: avc completion fish > ~/.config/fish/completions/avc.fish
+    """
+    from artifactvc.cli.completion import script
+
+    shared.say(script(shell))
