@@ -168,7 +168,7 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 
 
 _SHARED: Final = (
-    click.option("-C", "directory", metavar="DIR", expose_value=False, callback=_set("directory"), help="Run in DIR."),
+    click.option("-C", "run_in", metavar="DIR", expose_value=False, callback=_set("directory"), help="Run in DIR."),
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"), help="Print errors only."),
     click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set("verbose"), help="Print more."),
     click.option("--json", is_flag=True, expose_value=False, callback=_set("json"), help="Print one JSON document."),
@@ -198,9 +198,8 @@ def command(
             finally:
                 shared.close()
 
-        made = click.command(name, context_settings={"help_option_names": ["-h", "--help"]}, **settings)(
-            shared_options(call)
-        )
+        declare: Any = click.command(name, context_settings={"help_option_names": ["-h", "--help"]}, **settings)
+        made: click.Command = declare(shared_options(call))
         table[name] = made
         return made
 

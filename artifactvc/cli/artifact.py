@@ -11,7 +11,7 @@ import click
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command
 from artifactvc.cli.values import ARTIFACT, REF
-from artifactvc.errors import NoRepository
+from artifactvc.errors import NoRepository, UnknownPath
 from artifactvc.util.text import escape
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ def artifact() -> None:
 COMMANDS["artifact"] = artifact
 
 
-def repository_or_new(shared: Shared) -> Repository:
+def repository_for_put(shared: Shared, path: str) -> Repository:
     """The repository here, or a new one, which is said (design, section 7)."""
+    if not os.path.lexists(path):
+        raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")
     try:
         return shared.repository
     except NoRepository:
@@ -61,7 +63,7 @@ def put(
 ) -> None:  # fmt: skip
     """Store a file or directory as a version."""
     del resume, skip_cache, policy
-    repository = repository_or_new(shared)
+    repository = repository_for_put(shared, path)
     result = repository.put(
         path, name=name or repository.name_for(path), type=kind, aliases=aliases, description=description, run_id=run,
         follow=True,

@@ -86,7 +86,7 @@ def version(info: results.VersionInfo) -> Iterator[str]:
         ("made by", ", ".join(info.produced_by)),
         ("used by", ", ".join(info.used_by)),
         ("ttl", info.ttl or ""),
-        ("state", ", ".join([info.state, "here" if info.here else "needs its remote", "pushed" if info.pushed else "unpushed"])),
+        ("state", f"{info.state}, {'here' if info.here else 'needs its remote'}, {'' if info.pushed else 'un'}pushed"),
     ]  # fmt: skip
     yield colour(f"{escape(info.project)}/{escape(info.name)}:{info.version}", "head")
     for name, value in rows:

@@ -16,7 +16,7 @@ from artifactvc.util.text import escape
 _DEPTH: Final = 32
 
 
-class Word(click.ParamType):
+class Word(click.ParamType[str]):
     """A word that the shell can complete: ``artifact``, ``ref``, ``alias`` or ``remote``."""
 
     def __init__(self, kind: str) -> None:

@@ -184,9 +184,9 @@ def put(
     PATH may be anywhere; nothing is bound. A run that produced the version is recorded.
     Makes a repository here where there is none.
     """
-    from artifactvc.cli.artifact import repository_or_new
+    from artifactvc.cli.artifact import repository_for_put
 
-    result = repository_or_new(shared).put(
+    result = repository_for_put(shared, path).put(
         path, name=name, type=kind, aliases=aliases, tags=tags, description=message, metadata=metadata(meta),
         run_id=run, prefix=prefix, follow=follow,
     )  # fmt: skip

@@ -29,7 +29,8 @@ _ID: Final = re.compile(r"[0-9a-f]{32}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _STORED: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}(/[A-Za-z0-9_.\-]{1,200}){0,6}")
 
-#: Kinds that this version reads; the others of format 1 (link, retention, erase, seal) are refused until it can act on them.
+#: Kinds that this version reads. The others of format 1 (link, retention, erase, seal) are refused until it can
+#: act on them.
 KINDS: Final = frozenset(
     "artifact version alias tag run delete restore ttl setting draft finish seen renumbered condemn".split()
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 from blake3 import blake3
@@ -112,7 +113,7 @@ def _check_order(paths: list[str]) -> None:
     """Refuse a path twice, and ``a`` together with ``a/b``; *paths* are sorted by their bytes."""
     known = set(paths)
     if len(known) < len(paths):
-        twice = next(a for a, b in zip(paths, paths[1:], strict=False) if a == b)
+        twice = next(a for a, b in pairwise(paths) if a == b)
         raise PathConflict(
             f"two files would stand at '{twice}'", hint="give one of them another name, or --as a prefix"
         )

@@ -119,7 +119,7 @@ def get(
     target = (
         Path(os.path.abspath(root))
         if root
-        else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown}"
+        else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown.rstrip('~')}"
     )
     options = CheckoutOptions((prefix,) if prefix else ())
     try:

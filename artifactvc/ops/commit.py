@@ -65,7 +65,7 @@ def commit(
         ids = [_draft_id(session, text) for text in wanted]
     else:
         ids = [draft.id for draft in drafts.all() if draft.owner == "workspace"]
-    return [done for draft_id in ids if (done := _commit_one(session, draft_id, options, dry_run)) is not None]
+    return [done for draft_id in ids if (done := _commit_one(session, draft_id, options, dry_run=dry_run)) is not None]
 
 
 def _draft_id(session: Session, text: str) -> str:
@@ -77,7 +77,7 @@ def _draft_id(session: Session, text: str) -> str:
     return draft_id
 
 
-def _commit_one(session: Session, draft_id: str, options: CommitOptions, dry_run: bool) -> Committed | None:
+def _commit_one(session: Session, draft_id: str, options: CommitOptions, *, dry_run: bool) -> Committed | None:
     avc = session.avc
     with avc.writing(), avc.drafts.locked(draft_id):
         draft = avc.drafts.get(draft_id)

@@ -37,10 +37,10 @@ def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Check
         problems += _check_index(session)
     if not any(p.subject == "the local log" for p in problems):
         problems += _check_drafts(session)
-        problems += _check_versions(session, repair, notes)
+        problems += _check_versions(session, notes, repair=repair)
         notes += _conflicts(session)
-    objects, size, damaged = _check_objects(session, full)
-    problems += [_mend(session, digest, error, repair) for digest, error in damaged]
+    objects, size, damaged = _check_objects(session, full=full)
+    problems += [_mend(session, digest, error, repair=repair) for digest, error in damaged]
     live = session.avc.connect().execute("SELECT count(*) FROM version WHERE live = 1").fetchone()[0]
     return Checked(live, objects, size, full, tuple(problems), tuple(notes))
 
@@ -94,7 +94,7 @@ def _check_drafts(session: Session) -> list[Problem]:
     return problems
 
 
-def _check_versions(session: Session, repair: bool, notes: list[str]) -> list[Problem]:
+def _check_versions(session: Session, notes: list[str], *, repair: bool) -> list[Problem]:
     """Every live version: its manifest well formed, its objects here or on a remote."""
     rows = session.index.connection.execute(
         "SELECT v.digest, a.project, a.name, v.number FROM version v JOIN artifact a ON a.id = v.artifact"
@@ -112,17 +112,17 @@ def _check_versions(session: Session, repair: bool, notes: list[str]) -> list[Pr
         except MissingObject as error:
             lacking = [error.digest]
         except AvcError as error:
-            problems.append(_mend_version(session, subject, error, repair))
+            problems.append(_mend_version(session, subject, error, repair=repair))
             continue
         if lacking:
-            found, more = _missing_problems(session, subject, lacking, repair)
+            found, more = _missing_problems(session, subject, lacking, repair=repair)
             problems += found
             away += more
         else:
             before = (digest,)
     lacking = [d for batch in batches(small_objects(session)) for d in set(batch) - session.avc.store.has(batch)]
     if lacking:
-        found, more = _missing_problems(session, "a description or metadata", lacking, repair)
+        found, more = _missing_problems(session, "a description or metadata", lacking, repair=repair)
         problems += found
         away += more
     if away:
@@ -136,7 +136,9 @@ def _missing(session: Session, root: Digest, known: tuple[Digest, ...]) -> Itera
         yield from (digest for digest in dict.fromkeys(batch) if digest not in present)
 
 
-def _missing_problems(session: Session, subject: str, lacking: list[Digest], repair: bool) -> tuple[list[Problem], int]:
+def _missing_problems(
+    session: Session, subject: str, lacking: list[Digest], *, repair: bool
+) -> tuple[list[Problem], int]:
     """Objects that are nowhere are problems; objects that a remote holds are only away."""
     held = held_by_remotes(session.avc, lacking)
     gone = [digest for digest in lacking if digest not in held]
@@ -160,14 +162,14 @@ def _fetch(session: Session, digests: list[Digest]) -> set[Digest]:
     return fetch_objects(session, digests)
 
 
-def _mend_version(session: Session, subject: str, error: AvcError, repair: bool) -> Problem:
+def _mend_version(session: Session, subject: str, error: AvcError, *, repair: bool) -> Problem:
     digest = getattr(error, "digest", None)
     if repair and digest and _replace(session, digest):
         return _problem(error, subject, repaired=True)
     return _problem(error, subject)
 
 
-def _check_objects(session: Session, full: bool) -> tuple[int, int, list[tuple[Digest, AvcError]]]:
+def _check_objects(session: Session, *, full: bool) -> tuple[int, int, list[tuple[Digest, AvcError]]]:
     """Count the objects of the store; with *full*, hash every one."""
     count = size = 0
     damaged: list[tuple[Digest, AvcError]] = []
@@ -187,7 +189,7 @@ def _check_objects(session: Session, full: bool) -> tuple[int, int, list[tuple[D
     return count, size, damaged
 
 
-def _mend(session: Session, digest: Digest, error: AvcError, repair: bool) -> Problem:
+def _mend(session: Session, digest: Digest, error: AvcError, *, repair: bool) -> Problem:
     repaired = repair and _replace(session, digest)
     return _problem(error, f"object '{digest:.12}'", repaired=repaired)
 

@@ -91,14 +91,21 @@ class Look:
         return found
 
 
-def look(
-    session: Session, cache: StatCache, key: tuple[str, str], binding: Binding, root: Digest, start: str,
-    *, reading: bool = False,
-) -> Look:  # fmt: skip
-    """Look at *start*, which is *binding*'s path or inside it; *root* is the manifest that it is held against.
+@dataclass(frozen=True)
+class Against:
+    """What bindings are held against: the manifest *root* of artifact *key*.
 
     With *reading*, files that were never recorded get no stat: they are about to be read.
     """
+
+    key: tuple[str, str]
+    root: Digest
+    reading: bool = False
+
+
+def look(session: Session, cache: StatCache, against: Against, binding: Binding, start: str) -> Look:
+    """Look at *start*, which is *binding*'s path or inside it."""
+    key, root, reading = against.key, against.root, against.reading
     workspace, connection = session.avc.workspace, session.avc.connect()
     recorded = connection.execute(
         "SELECT prefix, root, generation FROM binding WHERE path = ? AND artifact = ?", (binding.path, "/".join(key))

@@ -74,10 +74,12 @@ def push(
     make_directories(remote.directory)
     with locked(remote.directory / "push.lock", exclusive=True):  # one process pushes for all that wait (R7)
         session.caught_up = False  # the one before us may have pushed our work too
-        return _push_locked(session, remote, refs, options, dry_run)
+        return _push_locked(session, remote, refs, options, dry_run=dry_run)
 
 
-def _push_locked(session: Session, remote: Remote, refs: Sequence[str], options: PushOptions, dry_run: bool) -> Pushed:
+def _push_locked(
+    session: Session, remote: Remote, refs: Sequence[str], options: PushOptions, *, dry_run: bool
+) -> Pushed:
     numbers = provisional_numbers(session)
     fetched = fetch(session, remote.name)
     chosen = [resolve.version(session, ref) for ref in refs]
@@ -329,7 +331,7 @@ def _resume(session: Session, remote: Remote) -> _Push:
 
 
 def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:
-    """Whether the entry of an earlier push stands in the log: it is looked for, and sent again if its number is free."""
+    """Whether the entry of an earlier push stands in the log; it is sent again if its number is free."""
     if n <= remote.head()[0]:
         return remote.log.data(n) == data
     decode_entry(data, n)

@@ -56,7 +56,7 @@ def candidates(session: Session, remote: Remote) -> list[Candidate]:
         return []
     rows = remote.rows
     out: list[Candidate] = []
-    n, digest = session.index.head(ORIGIN)
+    n, _ = session.index.head(ORIGIN)
     for entry, _ in origin.since(0, None):
         if entry.n > n:
             break
@@ -70,9 +70,8 @@ def of_versions(wanted: Sequence[Candidate], chosen: Iterable[tuple[str, Digest]
     """Those of *wanted* that concern the versions *chosen* (artifact id, digest)."""
     chosen = set(chosen)
     artifacts = {artifact for artifact, _ in chosen}
-    runs = {
-        entry.records[p].get("run") for entry, p in wanted if (entry.records[p].get("artifact"), entry.records[p].get("digest")) in chosen
-    }  # fmt: skip
+    records = [entry.records[p] for entry, p in wanted]
+    runs = {r.get("run") for r in records if (r.get("artifact"), r.get("digest")) in chosen}
 
     def concerns(record: Record) -> bool:
         if record["kind"] == "run":
@@ -130,7 +129,7 @@ class _Planner:
                 return True
             if not self.options.join:
                 raise NameTaken(
-                    f"remote '{self.remote.name}' has another artifact '{there['name']}' in project '{there['project']}'",
+                    f"remote '{self.remote.name}' has another artifact '{there['project']}/{there['name']}'",
                     hint="push with --join to make your versions part of it, or rename yours with 'avc rename'",
                 )
             if there["type"] != changes["type"]:
@@ -166,7 +165,7 @@ class _Planner:
                     record["number"] = max(life["next"], record.get("number", 0))
                 elif record.get("number", 0) < life["next"]:
                     raise Conflict(
-                        f"'{artifact['name']}:v{record.get('number', 0)}' is other content on remote '{self.remote.name}'",
+                        f"'{artifact['name']}:v{record.get('number', 0)}' is other content on '{self.remote.name}'",
                         hint="that remote was used with another origin; its numbers cannot be given twice",
                     )
         self._touch(record)

@@ -163,10 +163,8 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
     with avc.writing(), avc.drafts.locked(draft_id):
         draft = begin_draft(session, key, options.type)
         cache = StatCache(avc.connect)
-        reading = not options.dry_run
-        looks = [
-            look.look(session, cache, key, part.binding, draft.root, part.start, reading=reading) for part in parts
-        ]
+        against = look.Against(key, draft.root, reading=not options.dry_run)
+        looks = [look.look(session, cache, against, part.binding, part.start) for part in parts]
         if options.dry_run:
             return _plan(session, draft, looks)
         generation = avc.store.intact_generation()
@@ -177,7 +175,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         if changed or avc.drafts.get(draft_id) is not None:
             avc.drafts.save(replace(draft, root=root.digest))
         _bind(session, draft, [found.binding for found in looks])
-        _remember(session, key, cache, taken, draft.root, root.digest, generation)
+        _remember(cache, taken, draft, root.digest, generation)
         if changed:
             note_complete(session, draft_id, draft.root, root.digest, generation)
     return _counted(session, draft, root, options, taken.files_read, taken.bytes_read)
@@ -262,11 +260,9 @@ def _bind(session: Session, draft: Draft, bindings: Iterable[Binding]) -> None:
     session.avc.bindings.update(change)
 
 
-def _remember(
-    session: Session, key: Key, cache: StatCache, taken: Taken, before: Digest, after: Digest, generation: int
-) -> None:
+def _remember(cache: StatCache, taken: Taken, draft: Draft, after: Digest, generation: int) -> None:
     """Record what was read, and that the rows now are what the draft has."""
-    name = "/".join(key)
+    key, name, before = draft.key, "/".join(draft.key), draft.root
     written = intake.remember(cache, taken)
     whole = [found for found in taken.looks if found.exact or found.start == found.binding.path]
     if not written and before == after and all(found.exact and found.generation == generation for found in whole):

@@ -81,7 +81,7 @@ def _artifact_status(session: Session, key: Key) -> ArtifactStatus:
 def compare_workspace(session: Session, key: Key, bound: Bound, root: Digest) -> Iterator[PathChange]:
     """The paths on which the bound files and manifest *root* disagree, in order; new files are ``untracked``."""
     cache = StatCache(session.avc.connect)
-    looks = [look.look(session, cache, key, binding, root, binding.path) for binding in bound.paths]
+    looks = [look.look(session, cache, look.Against(key, root), binding, binding.path) for binding in bound.paths]
     same: dict[str, Recorded] = {}
     changes: dict[str, PathChange] = {}
     for found in looks:

@@ -79,9 +79,9 @@ class Index:
         if self._origin is not None:
             self._advance_origin(self._origin)
         n, digest = self.head(LOCAL)
-        for entry, digest in self._local.since(n + 1, digest):
+        for entry, its_digest in self._local.since(n + 1, digest):
             self._apply_local(entry)
-            n = entry.n
+            n, digest = entry.n, its_digest
         self._note_head(LOCAL, n, digest)
 
     def _advance_origin(self, origin: Log) -> None:
@@ -90,13 +90,13 @@ class Index:
         if not news:
             return
         rewind(self.connection)
-        for entry, digest in news:
+        for entry, its_digest in news:
             apply_entry(self.rows, entry, ORIGIN, final=True)
             for position in range(len(entry.records)):
                 record_id = entry.record_id(position)
                 self.rows.put("landed", {"record": record_id, "n": entry.n})
                 self.connection.execute("DELETE FROM pending WHERE record = ?", (record_id,))
-            n = entry.n
+            n, digest = entry.n, its_digest
         self._note_head(ORIGIN, n, digest)
         for entry, position in self.pending():
             self._apply_pending(entry, position)

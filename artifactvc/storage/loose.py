@@ -18,6 +18,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -109,7 +110,7 @@ def store_copy(source: int, target: int, size: int) -> tuple[Digest, int]:
                 with copied:
                     state["done"] = done
                     copied.notify()
-        except BaseException as error:  # handed to the thread that waits, which raises it
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits, which raises it
             state["error"] = error
         with copied:
             state["end"] = 1
@@ -126,6 +127,10 @@ def store_copy(source: int, target: int, size: int) -> tuple[Digest, int]:
     return digest, at
 
 
+def _more(state: dict[str, int | BaseException | None], at: int) -> bool:
+    return bool(state["end"]) or int(state["done"] or 0) > at  # type: ignore[arg-type]
+
+
 def _hash_behind(
     target: int, copied: threading.Condition, state: dict[str, int | BaseException | None]
 ) -> tuple[Digest, int]:
@@ -134,7 +139,7 @@ def _hash_behind(
     view = memoryview(buffer)
     while True:
         with copied:
-            copied.wait_for(lambda: state["end"] or int(state["done"] or 0) > at)  # type: ignore[arg-type]
+            copied.wait_for(partial(_more, state, at))
             ready = int(state["done"] or 0)  # type: ignore[arg-type]
         if ready == at:
             return hasher.digest(), at

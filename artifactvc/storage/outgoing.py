@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import DigestMismatch, MissingObject
@@ -18,6 +19,9 @@ from artifactvc.storage.places import OWN
 from artifactvc.storage.store import Store
 from artifactvc.util.files import temporary
 from artifactvc.util.hashing import digest_bytes
+
+#: Packs with fewer bytes of objects are put together: a request costs more than copying them.
+_WHOLE: Final = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def outgoing_files(store: Store, digests: Sequence[Digest], tmp: Path) -> Iterat
     try:
         for serial, rows in by_pack.items():
             source = store.packs_dir / names[serial]
-            if len(rows) == len(store.places.pack_rows(serial)) and store.table_size(serial) == len(rows):
+            large = sum(row.stored for row in rows) >= _WHOLE
+            if large and len(rows) == len(store.places.pack_rows(serial)) == store.table_size(serial):
                 for _ in _checked(store, serial, rows):
                     pass
                 yield Outgoing(f"{secrets.token_hex(16)}.pack", source, sorted(rows, key=lambda row: row.offset))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -177,7 +178,7 @@ def read_table(fd: int, what: str) -> list[PackRow]:
 
 def _checked_rows(table: bytes, end: int, what: str) -> list[PackRow]:
     rows = [PackRow(d.hex(), *rest) for d, *rest in _ROW.iter_unpack(table)]
-    if any(a.digest >= b.digest for a, b in zip(rows, rows[1:], strict=False)):
+    if any(a.digest >= b.digest for a, b in pairwise(rows)):
         raise BadPack(f"{what} is damaged: its table is out of order")
     for number in range(len(rows)):
         if any(table[number * _ROW.size + _ROW.size - 7 : (number + 1) * _ROW.size]):

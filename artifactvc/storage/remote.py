@@ -149,8 +149,8 @@ class Remote:
             return
         with begin(self.connection):
             n, digest = self.head()
-            for entry, digest in self.log.since(n + 1, digest):
-                self._apply(entry, digest)
+            for entry, its_digest in self.log.since(n + 1, digest):
+                self._apply(entry, its_digest)
 
     def _apply(self, entry: LogEntry, digest: Digest) -> None:
         rows = self.rows

@@ -284,7 +284,7 @@ class S3Transport:
                         CacheControl="max-age=31536000, immutable",
                     )
                 except Exception as error:
-                    status, code = _status(error)
+                    status, _ = _status(error)
                     if status == 412 or isinstance(error, FileExistsError):
                         return False
                     if status != 409:

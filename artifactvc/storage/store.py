@@ -294,7 +294,7 @@ class Store:
                 yield data
 
     def verify(self, digest: Digest) -> None:
-        """Hash the bytes of one object, whatever was recorded; DigestMismatch if they are not what the name promises."""
+        """Hash the bytes of one object, whatever was recorded; DigestMismatch if they do not fit its name."""
         location = self._locate(digest)
         if location is not None and location.pack != OWN:
             self._cache.pop(digest, None)

@@ -144,11 +144,11 @@ def write_own(store: Store, placer: Placer, file: File, size: int, link: str | N
     source = store.own_path(file.digest)
     if source is None:
         raise MissingObject(file.digest)
-    if link is not None and not file.executable:
-        if placer.link(file.path, source, hard=link == "hardlink", replace=file.replace):
-            if link == "hardlink":
-                store.restamp(file.digest)
-            return "linked"
+    wanted = link is not None and not file.executable
+    if wanted and placer.link(file.path, source, hard=link == "hardlink", replace=file.replace):
+        if link == "hardlink":
+            store.restamp(file.digest)
+        return "linked"
     placer.copy(file.path, source, size, executable=file.executable, replace=file.replace)
     return "copied"
 

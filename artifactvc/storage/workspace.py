@@ -64,13 +64,11 @@ class DirScan:
         row = self.row
         known = {name: i for i, name in enumerate(row.names)} if row else {}
         raw = self.stats.tobytes()
-        width = WIDTH * 8
         for position, name in enumerate(self.names):
             at = known.get(name)
             digest = None
-            if row is not None and at is not None:
-                if raw[position * width : (position + 1) * width] == row.stats[at * width : (at + 1) * width]:
-                    digest = row.digest(at)
+            if row is not None and at is not None and _part(raw, position) == _part(row.stats, at):
+                digest = row.digest(at)
             yield name, self.stat(position), digest
 
     def changed(self) -> Iterator[tuple[str, FileStat]]:
@@ -84,6 +82,10 @@ class DirScan:
             return []
         there = set(self.names)
         return [name for name in self.row.names if name not in there]
+
+
+def _part(stats: bytes, position: int) -> bytes:
+    return stats[position * WIDTH * 8 : (position + 1) * WIDTH * 8]
 
 
 @dataclass

@@ -25,10 +25,9 @@ class StreamDigest:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next piece; it is read before the call returns."""
-        if self._hasher is self._one and len(data) >= _THREADED:
-            # The first large piece decides: small streams never pay for the thread pool.
-            if self._one.digest() == blake3().digest():
-                self._hasher = self._many
+        # The first large piece decides: small streams never pay for the thread pool.
+        if self._hasher is self._one and len(data) >= _THREADED and self._one.digest() == blake3().digest():
+            self._hasher = self._many
         self._hasher.update(data)
 
     def digest(self) -> str:

@@ -36,12 +36,12 @@ def format_size(size: int) -> str:
     """*size* in bytes as people read it: "4.0 KiB"; below 1 KiB exact."""
     if size < 1024:
         return f"{size} B"
-    value, unit = float(size), "B"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+    value = size / 1024
+    units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
+    while value >= 1023.95 and len(units) > 1:
         value /= 1024
-        if value < 1023.95:
-            break
-    return f"{value:.1f} {unit}"
+        units.pop(0)
+    return f"{value:.1f} {units[0]}"
 
 
 def parse_duration(text: str) -> timedelta:
