@@ -105,7 +105,7 @@ def version(info: results.VersionInfo) -> Iterator[str]:
 def artifact_line(info: results.ArtifactInfo, project: str) -> str:
     """One line of ``ls``."""
     name = info.name if info.project == project else f"{info.project}/{info.name}"
-    latest = f"{info.latest}" if info.latest else "(no versions)"
+    latest = info.latest or (f"{info.newest} (no latest)" if info.newest else "(no versions)")
     updated = (info.updated or "")[:16].replace("T", " ")
     others = [a for a in info.aliases if a != "latest"]
     aliases = f"  [{', '.join(map(escape, others))}]" if others else ""

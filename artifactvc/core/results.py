@@ -129,7 +129,8 @@ class ArtifactInfo:
     id: str
     description: str
     versions: int
-    latest: str | None
+    latest: str | None  # the version that has this alias
+    newest: str | None  # the live version with the highest number
     aliases: tuple[str, ...]
     size: int  # of the newest version
     updated: str | None

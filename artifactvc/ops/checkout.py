@@ -20,8 +20,8 @@ from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.results import CheckedOut, PathChange
 from artifactvc.errors import HostilePath, OutsideWorkspace, UnknownPath, UsageError, WouldOverwrite
 from artifactvc.ops import look, resolve
+from artifactvc.ops.changes import path_change
 from artifactvc.ops.presence import Presence
-from artifactvc.ops.query import path_change
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects

@@ -17,12 +17,16 @@ from pathlib import Path
 
 from artifactvc.core import manifest
 from artifactvc.core.model import EMPTY, Digest, Entry
+from artifactvc.errors import UnreadableFile
 from artifactvc.ops.session import Session
 from artifactvc.storage import bindings, ignore
 from artifactvc.storage.bindings import Binding
 from artifactvc.storage.ignore import Ignore
+from artifactvc.storage.loose import hash_file
 from artifactvc.storage.statcache import FileStat, StatCache
 from artifactvc.storage.workspace import DirScan, Scan, ScanOptions, file_key, kind_of, scan, scan_file
+from artifactvc.util.hashing import digest_bytes
+from artifactvc.util.text import escape
 
 #: Where downloads go by default; never taken (design, section 4).
 DOWNLOADS = "artifacts"
@@ -152,6 +156,23 @@ def entry_of(seen: Seen, workspace: Path, digest: Digest, size: int | None = Non
     if seen.kind == "l":
         return Entry(seen.path, "l", target=os.readlink(workspace / seen.file))
     return Entry(seen.path, seen.kind, seen.stat.size if size is None else size, digest)
+
+
+def hash_path(session: Session, seen: Seen) -> Digest:
+    """Digest of a file of the workspace as it is now; of a link, that of its target."""
+    path = session.avc.workspace / seen.file
+    if seen.kind == "l":
+        return digest_bytes(os.readlink(path).encode())
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableFile(
+            f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions"
+        ) from error
+    try:
+        return hash_file(fd)[0]
+    finally:
+        os.close(fd)
 
 
 # ---- the table ``binding`` ---------------------------------------------------------------------

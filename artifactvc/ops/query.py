@@ -9,19 +9,19 @@ from typing import Any
 
 from artifactvc.core import compare, manifest, names
 from artifactvc.core.compare import new_objects
-from artifactvc.core.model import Change, Digest, Entry
+from artifactvc.core.model import Digest, Entry
 from artifactvc.core.records import Row
 from artifactvc.core.results import (
     ArtifactInfo,
     ArtifactUsage,
     Difference,
     EntryInfo,
-    PathChange,
     Usage,
     VersionInfo,
 )
 from artifactvc.errors import UnknownPath
 from artifactvc.ops import resolve
+from artifactvc.ops.changes import path_change
 from artifactvc.ops.complete import batches, is_complete
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, read_salted
@@ -97,6 +97,7 @@ def artifacts(session: Session) -> Iterator[ArtifactInfo]:
             read_salted(session, artifact["description"], ""),
             len(versions),
             _shown(pointed[0]) if pointed else None,
+            _shown(newest) if newest else None,
             tuple(sorted(a["alias"] for a in rows.find("alias", artifact=artifact["id"]))),
             newest["size"] if newest else 0,
             newest["created"] if newest else None,
@@ -165,23 +166,6 @@ def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
 
         require_objects(session, [entry.digest], f"{found.full_name}:{found.shown}")
     yield from session.avc.store.chunks(entry.digest)
-
-
-def path_change(change: Change) -> PathChange:
-    """One difference as people see it."""
-
-    def content(entry: Entry | None) -> str | None:
-        return None if entry is None else entry.digest or entry.target or entry.identity
-
-    before, after = change.before, change.after
-    return PathChange(
-        change.path,
-        change.status,
-        before.size if before else None,
-        after.size if after else None,
-        content(before),
-        content(after),
-    )
 
 
 def diff_versions(session: Session, a: str, b: str) -> Difference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from artifactvc.core import names
+from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
 from artifactvc.core.records import Row, folded, holder
 from artifactvc.errors import BadName, NotFound, UnknownAlias, UnknownArtifact, UnknownVersion
@@ -154,3 +155,14 @@ def live_by_digest(session: Session, artifact_id: str, digest: str) -> Row | Non
     """The live version of an artifact with exactly this content, or None."""
     found: list[dict[str, Any]] = session.index.rows.find("version", artifact=artifact_id, digest=digest)
     return next((v for v in found if v["live"]), None)
+
+
+def base_of(session: Session, key: tuple[str, str]) -> tuple[Digest | None, int | None]:
+    """Digest and number of the version that the workspace's files were taken from, else of the newest."""
+    bound = session.avc.bindings.artifacts.get(key)
+    row = find_artifact(session, "/".join(key))
+    if bound is not None and bound.digest is not None:
+        version = live_by_digest(session, row["id"], bound.digest) if row else None
+        return bound.digest, version["number"] if version else None
+    newest = newest_version(session, row["id"]) if row else None
+    return (newest["digest"], newest["number"]) if newest else (None, None)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.entries import LogEntry, Record, encode_entry
 from artifactvc.core.model import Digest
@@ -20,9 +20,11 @@ from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import LOCAL, Index
-from artifactvc.storage.remote import Remote
 from artifactvc.util.progress import NoProgress, Progress
 from artifactvc.util.text import now
+
+if TYPE_CHECKING:
+    from artifactvc.storage.remote import Remote
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Session:
 
     def remote(self, name: str) -> Remote:
         """A configured remote, opened once per command; ``close`` closes them all."""
+        from artifactvc.storage.remote import Remote
+
         if name not in self._remotes:
             self._remotes[name] = Remote(self.avc, name)
         return self._remotes[name]

@@ -21,19 +21,17 @@ from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
 from artifactvc.core.results import PathChange, Staged
 from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageError
 from artifactvc.ops import intake, look, resolve
+from artifactvc.ops.changes import path_change
 from artifactvc.ops.commit import type_conflict
 from artifactvc.ops.complete import note_complete
 from artifactvc.ops.intake import Taken
-from artifactvc.ops.look import Look, Seen
-from artifactvc.ops.query import path_change
+from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
-from artifactvc.storage.loose import hash_file
 from artifactvc.storage.statcache import StatCache
 from artifactvc.storage.workspace import relative_path
 from artifactvc.storage.writer import StoreWriter
-from artifactvc.util.hashing import digest_bytes
 from artifactvc.util.text import escape, near
 
 Key = tuple[str, str]  # project and name
@@ -202,22 +200,11 @@ def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
         raise type_conflict(row["name"], row["type"], kind)
     if existing is not None:
         return replace(existing, type=row["type"] if row else kind or existing.type)
-    digest, number = base_of(session, key)
+    digest, number = resolve.base_of(session, key)
     return Draft(
         workspace_draft_id(project, name), project, name, kind or known or "dataset",
         row["id"] if row else secrets.token_hex(16), digest or EMPTY, digest, number, "workspace", session.clock(),
     )  # fmt: skip
-
-
-def base_of(session: Session, key: Key) -> tuple[Digest | None, int | None]:
-    """Digest and number of the version that the workspace's files were taken from, else of the newest."""
-    bound = session.avc.bindings.artifacts.get(key)
-    row = resolve.find_artifact(session, "/".join(key))
-    if bound is not None and bound.digest is not None:
-        version = resolve.live_by_digest(session, row["id"], bound.digest) if row else None
-        return bound.digest, version["number"] if version else None
-    newest = resolve.newest_version(session, row["id"]) if row else None
-    return (newest["digest"], newest["number"]) if newest else (None, None)
 
 
 def _apply(session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter) -> Root:
@@ -301,7 +288,7 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
             for seen in found.files(directory):
                 if found.exact and seen.digest is not None:
                     continue
-                changes[seen.path] = look.entry_of(seen, workspace, seen.digest or hash_path(session, seen))
+                changes[seen.path] = look.entry_of(seen, workspace, seen.digest or look.hash_path(session, seen))
         if found.exact:
             changes.update((path, None) for path in found.vanished() if path not in changes)
         else:
@@ -315,25 +302,6 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
     root = summary(draft.root, session.node)
     more = sum(c.before is None for c in different) - sum(c.after is None for c in different)
     return _staged(draft, different, Root(root.digest, root.count + more, root.size), dry_run=True)
-
-
-def hash_path(session: Session, seen: Seen) -> Digest:
-    """Digest of a file of the workspace as it is now; of a link, that of its target."""
-    path = session.avc.workspace / seen.file
-    if seen.kind == "l":
-        return digest_bytes(os.readlink(path).encode())
-    from artifactvc.errors import UnreadableFile
-
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UnreadableFile(
-            f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions"
-        ) from error
-    try:
-        return hash_file(fd)[0]
-    finally:
-        os.close(fd)
 
 
 # ---- rm --from ------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.results import ArtifactStatus, Difference, PathChange, Status
 from artifactvc.errors import StorageError, UsageError
 from artifactvc.ops import look, resolve
+from artifactvc.ops.changes import path_change
 from artifactvc.ops.look import Look, Seen
-from artifactvc.ops.query import path_change
 from artifactvc.ops.session import Session
-from artifactvc.ops.stage import Key, base_of, hash_path
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import workspace_draft_id
 from artifactvc.storage.statcache import Recorded, StatCache
+
+Key = tuple[str, str]  # project and name
 
 
 def status(session: Session, wanted: Sequence[str] = ()) -> Status:
@@ -57,7 +58,7 @@ def _artifact_status(session: Session, key: Key) -> ArtifactStatus:
     avc = session.avc
     bound = avc.bindings.artifacts.get(key)
     draft = avc.drafts.get(workspace_draft_id(*key))
-    base, number = base_of(session, key) if draft is None else (draft.base, draft.base_number)
+    base, number = resolve.base_of(session, key) if draft is None else (draft.base, draft.base_number)
     root = draft.root if draft else base or EMPTY
     staged = tuple(path_change(change) for change in diff_manifests(base or EMPTY, root, session.node)) if draft else ()
     unstaged = tuple(compare_workspace(session, key, bound, root)) if bound else ()
@@ -128,7 +129,7 @@ def _compare(
     size = None if seen.kind == "l" else seen.stat.size
     if ("l" in (seen.kind, entry.kind) and seen.kind != entry.kind) or (entry.kind != "l" and size != entry.size):
         return PathChange(path, "modified", entry.size, size, entry.digest, None)
-    digest = seen.digest or hash_path(session, seen)
+    digest = seen.digest or look.hash_path(session, seen)
     now = look.entry_of(seen, session.avc.workspace, digest)
     if now == entry:
         if not seen.followed:
@@ -175,7 +176,7 @@ def diff(session: Session, ref: str | None) -> list[Difference]:
         return [Difference(found.full_name, found.shown, "workspace", changes)]
     results = []
     for key, bound in sorted(bindings.artifacts.items()):
-        base, number = base_of(session, key)
+        base, number = resolve.base_of(session, key)
         changes = _as_changes(compare_workspace(session, key, bound, base or EMPTY))
         before = f"v{number}" if number is not None else base[:12] if base else "nothing"
         results.append(Difference("/".join(key), before, "workspace", changes))
