@@ -9,7 +9,7 @@ nodes are reached through ``Read`` (digest -> bytes, checked by the store) and `
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
@@ -69,12 +69,14 @@ def _store(run: list[Line], put: Put) -> Child:
     return Child(run[0][0], digest, sum(line[2] for line in run), sum(line[3] for line in run))
 
 
-def _nodes(lines: Iterable[Line], level: int, put: Put) -> Iterator[Child]:
-    """The nodes of one level, each stored."""
+def _nodes(lines: Iterable[Line], level: int, put: Put, ends: Container[str] | None = None) -> Iterator[Child]:
+    """The nodes of one level, each stored. With *ends*, only these paths can be where a node ends."""
     run: list[Line] = []
     salt = b"\0" * level
     for line in lines:
         run.append(line)
+        if ends is not None and line[0] not in ends:
+            continue
         if blake3(line[0].encode() + salt).digest()[:8] < _BOUND:
             for part in _cut(run, level):
                 yield _store(part, put)
@@ -214,8 +216,16 @@ def find_many(root: Digest, paths: Iterable[str], read: Read) -> dict[str, Entry
 # ---- update -------------------------------------------------------------------------------------
 
 
-def update(root: Digest, changes: Mapping[str, Entry | None], read: Read, put: Put) -> Root:
+def update(
+    root: Digest,
+    changes: Mapping[str, Entry | None],
+    read: Read,
+    put: Put,
+    before: dict[str, Entry] | None = None,
+) -> Root:
     """Return the manifest *root* with *changes*: entries put, or removed where None.
+
+    *before* is given the entries that stood at the changed paths.
 
     The result is what ``build`` would give, but only the nodes that changes fall into,
     their neighbours in the same run and the nodes above are read and stored.
@@ -228,15 +238,20 @@ def update(root: Digest, changes: Mapping[str, Entry | None], read: Read, put: P
         return build([entry for entry in changes.values() if entry is not None], put)
     ordered = sorted(changes, key=str.encode)
     new: list[Child] = []
+    old: dict[str, Entry] = {} if before is None else before
     done = 0
     for start, end, paths in _regions(nodes, ordered, read):
         new += nodes[done:start]
-        lines = _edited([read(node.digest) for node in nodes[start:end]], {path: changes[path] for path in paths})
-        new += _nodes(lines, 0, put)
+        lines = _edited([read(node.digest) for node in nodes[start:end]], {path: changes[path] for path in paths}, old)
+        # Lines that stay were no ends before, but for the last of each node, so they are none now.
+        ends = {*paths, *(_last_path(node, read) for node in nodes[start:end])}
+        new += _nodes(lines, 0, put, ends)
         done = end
     new += nodes[done:]
     result = _raise_up(new, put)
-    _check_added(result, nodes, new, changes, read)
+    added = [path for path in ordered if changes[path] is not None and path not in old]
+    if added and result.digest != EMPTY:
+        _check_added(nodes, new, added, read)
     return result
 
 
@@ -282,13 +297,15 @@ def _keeps_end(node: Child, paths: list[str], read: Read) -> bool:
     return not paths or paths[-1].encode() < _last_path(node, read).encode()
 
 
-def _edited(datas: list[bytes], changes: dict[str, Entry | None]) -> list[Line]:
+def _edited(datas: list[bytes], changes: dict[str, Entry | None], before: dict[str, Entry]) -> list[Line]:
     """The lines of some leaves with changes put in; lines that stay are not encoded again."""
     lines: list[Line] = []
     for data in datas:
         for row, raw in zip(rows(data), data.split(b"\n"), strict=False):
             if row[0] not in changes:
                 lines.append((row[0], raw + b"\n", 1, (row[2] or 0) if row[1] != "l" else 0))
+            else:
+                before[row[0]] = to_entry(row)
     fresh = [_line(entry) for entry in changes.values() if entry is not None]
     if fresh:
         lines += fresh
@@ -296,14 +313,8 @@ def _edited(datas: list[bytes], changes: dict[str, Entry | None]) -> list[Line]:
     return lines
 
 
-def _check_added(
-    root: Root, before: list[Child], after: list[Child], changes: Mapping[str, Entry | None], read: Read
-) -> None:
+def _check_added(before: list[Child], after: list[Child], added: list[str], read: Read) -> None:
     """Refuse an added path that is also a directory, or lies below a file."""
-    from artifactvc.core.model import EMPTY as empty
-
-    if root.digest == empty:
-        return
     keys = [node.path.encode() for node in after]
     cache: dict[Digest, list[str]] = {}
 
@@ -324,7 +335,6 @@ def _check_added(
         return where >= 0 and names[where] == path
 
     known = {child.digest for child in before}
-    added = [path for path in sorted(changes, key=str.encode) if changes[path] is not None]
     checked: set[str] = set()
     for path in added:
         parent = path.rpartition("/")[0]

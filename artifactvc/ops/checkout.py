@@ -30,7 +30,7 @@ from artifactvc.storage.drafts import workspace_draft_id
 from artifactvc.storage.place import Placer
 from artifactvc.storage.statcache import WIDTH, StatCache
 from artifactvc.storage.undone import Journal
-from artifactvc.storage.unpack import File, confirm, split, write_own, write_packed
+from artifactvc.storage.unpack import File, confirm, locate, write_own, write_packed
 from artifactvc.storage.workspace import file_key, file_stat, relative_path
 from artifactvc.util.files import make_directories, writing
 from artifactvc.util.text import escape
@@ -376,11 +376,12 @@ def _write(session: Session, plan: _Plan, placer: Placer, done: _Written, option
     ]
     sizes = {path: entry.size or 0 for path, entry, _ in plan.write}
     session.progress.start("Writing", total=len(plan.write), unit="files")
-    packed, own = split(store, files)
-    for paths, stats in write_packed(store, placer, packed, session.progress.advance):
+    located = locate(store, files)
+    recorded = plan.place.binding is not None
+    for paths, stats in write_packed(store, placer, located, session.progress.advance, stats=recorded):
         for position, path in enumerate(paths):
             done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
-    for file in own:
+    for file in located.own:
         how = write_own(store, placer, file, sizes[file.path], options.link)
         done.linked += how == "linked"
         if options.link == "symlink" and how == "linked":
@@ -396,8 +397,7 @@ def _write(session: Session, plan: _Plan, placer: Placer, done: _Written, option
             stat = placer.lstat(path)
             if stat is not None:
                 done.stats[path] = array("q", file_stat(stat))
-    written = [path for path, _, _ in plan.write]
-    late = [path for path in written if path in done.stats]
+    late = list(done.stats)
     if len(late) < 1500:  # with more, the children that wrote them have looked already
         for path in late:
             stats = array("q", done.stats[path])

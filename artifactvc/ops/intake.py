@@ -99,25 +99,25 @@ def _pending(session: Session, found: Look, generation: int) -> Iterator[_Direct
     for scan in found.scan.directories:
         if scan.same and not asked:
             continue
-        digests = bytearray(scan.row.digests) if scan.same and scan.row else bytearray(32 * len(scan.names))
-        directory = _Directory(found, scan, scan.stats[:], digests)
-        if not scan.same:
-            for position, (_, _, digest) in enumerate(scan.files()):
-                if digest is not None:
-                    digests[position * 32 : position * 32 + 32] = bytes.fromhex(digest)
-        directories.append(directory)
+        digests, pending = scan.known()
+        directories.append(_Directory(found, scan, scan.stats[:], digests, pending))
     present: set[str] | None = None
     if asked:
         known = [d.key(i).hex() for d in directories for i in range(len(d.scan.names)) if not _is_link(d, i)]
         present = session.avc.store.has(key for key in known if key != _NONE.hex())
     for directory in directories:
-        for position in range(len(directory.scan.names)):
-            key = directory.key(position)
-            if key == _NONE or (present is not None and not _is_link(directory, position) and key.hex() not in present):
-                directory.pending.append(position)
+        if present is not None:
+            absent = [i for i in range(len(directory.scan.names)) if _absent(directory, i, present)]
+            directory.pending = sorted({*directory.pending, *absent})
         # A directory in which nothing differs but which is not what the manifest has is held against it whole.
         if directory.pending or not found.exact or not directory.scan.same:
             yield directory
+
+
+def _absent(directory: _Directory, position: int, present: set[str]) -> bool:
+    """Whether the file's digest is known, but the store has not the object."""
+    key = directory.key(position)
+    return key != _NONE and not _is_link(directory, position) and key.hex() not in present
 
 
 def _is_link(directory: _Directory, position: int) -> bool:

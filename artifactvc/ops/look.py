@@ -85,8 +85,9 @@ class Look:
     def differing(self) -> Iterator[Seen]:
         """The files that are not as recorded; all others are as the manifest has them, if the look is exact."""
         for directory in self.scan.directories:
-            if not directory.same:
-                yield from (seen for seen in self.files(directory) if seen.digest is None)
+            for name, stat in directory.changed():
+                file = f"{directory.path}/{name}" if directory.path else name
+                yield Seen(self.place(directory.path, name), file, stat, None, name in directory.followed)
 
     def vanished(self) -> list[str]:
         """The artifact's paths of recorded files that are not there any more."""

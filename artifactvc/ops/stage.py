@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from artifactvc.core import names
-from artifactvc.core.compare import diff
 from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
 from artifactvc.core.results import PathChange, Staged
@@ -168,7 +167,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         generation = avc.store.intact_generation()
         with avc.store.writer() as writer:
             taken = intake.take(session, draft.root, looks, generation, writer, move=options.move)
-            root = _apply(session, draft.root, taken.changes, writer)
+            root, differing = _apply(session, draft.root, taken.changes, writer)
         changed = root.digest != draft.root
         if changed or avc.drafts.get(draft_id) is not None:
             avc.drafts.save(replace(draft, root=root.digest))
@@ -176,16 +175,21 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         _remember(cache, taken, draft, root.digest, generation)
         if changed:
             note_complete(session, draft_id, draft.root, root.digest, generation)
-    return _counted(session, draft, root, options, taken.files_read, taken.bytes_read)
+    done = _counted(draft, root, differing, detail=options.detail)
+    return replace(done, files_read=taken.files_read, bytes_read=taken.bytes_read)
 
 
-def _counted(session: Session, draft: Draft, root: Root, options: AddOptions, files: int = 0, size: int = 0) -> Staged:
+def _counted(draft: Draft, root: Root, changes: list[Change], *, detail: bool, dry_run: bool = False) -> Staged:
     """What the draft has more, less or otherwise than before; the changes themselves only where they are wanted."""
-    if draft.root == EMPTY and not options.detail:
-        return Staged(f"{draft.project}/{draft.name}", draft.type, root.count, 0, 0, 0, files, size, root.count)
-    changes = list(diff(draft.root, root.digest, session.node)) if root.digest != draft.root else []
-    done = _staged(draft, changes, root, dry_run=False)
-    return replace(done, files_read=files, bytes_read=size, changes=done.changes if options.detail else ())
+    count = {"added": 0, "modified": 0, "removed": 0}
+    for change in changes:
+        count[change.status] += 1
+    unchanged = root.count - count["added"] - count["modified"]
+    shown: tuple[PathChange, ...] = tuple(path_change(change) for change in changes) if detail else ()
+    return Staged(
+        f"{draft.project}/{draft.name}", draft.type, count["added"], count["modified"], count["removed"],
+        unchanged, 0, 0, root.count, dry_run, shown,
+    )  # fmt: skip
 
 
 def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
@@ -207,7 +211,10 @@ def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
     )  # fmt: skip
 
 
-def _apply(session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter) -> Root:
+def _apply(
+    session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter
+) -> tuple[Root, list[Change]]:
+    """Store the manifest *root* with *changes*; the new root, and what really differs."""
     fresh: dict[Digest, bytes] = {}
 
     def put(data: bytes) -> Digest:
@@ -220,12 +227,15 @@ def _apply(session: Session, root: Digest, changes: dict[str, Entry | None], wri
         return session.node(digest) if data is None else data
 
     if not changes:
-        return summary(root, session.node)
+        return summary(root, session.node), []
     if root == EMPTY:
         entries = [entry for entry in changes.values() if entry is not None]
-        entries.sort(key=lambda entry: entry.path.encode())
-        return build(entries, put)
-    return update(root, changes, read, put)
+        built = build(entries, put)
+        return built, [Change(entry.path, None, entry) for entry in entries]
+    before: dict[str, Entry] = {}
+    updated = update(root, changes, read, put, before)
+    pairs = ((path, before.get(path), changes[path]) for path in sorted(changes))
+    return updated, [Change(path, old, new) for path, old, new in pairs if old != new]
 
 
 def _bind(session: Session, draft: Draft, bindings: Iterable[Binding]) -> None:
@@ -266,18 +276,6 @@ def _remember(cache: StatCache, taken: Taken, draft: Draft, after: Digest, gener
     cache.save(after_rows)
 
 
-def _staged(draft: Draft, changes: list[Change], root: Root, *, dry_run: bool) -> Staged:
-    count = {"added": 0, "modified": 0, "removed": 0}
-    for change in changes:
-        count[change.status] += 1
-    unchanged = root.count - count["added"] - count["modified"]
-    shown: tuple[PathChange, ...] = tuple(path_change(change) for change in changes)
-    return Staged(
-        f"{draft.project}/{draft.name}", draft.type, count["added"], count["modified"], count["removed"],
-        unchanged, 0, 0, root.count, dry_run, shown,
-    )  # fmt: skip
-
-
 def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
     """What ``add`` would do: files that differ are hashed, nothing is stored."""
     workspace, changes = session.avc.workspace, dict[str, Entry | None]()
@@ -301,7 +299,7 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
     ]
     root = summary(draft.root, session.node)
     more = sum(c.before is None for c in different) - sum(c.after is None for c in different)
-    return _staged(draft, different, Root(root.digest, root.count + more, root.size), dry_run=True)
+    return _counted(draft, root._replace(count=root.count + more), different, detail=True, dry_run=True)
 
 
 # ---- rm --from ------------------------------------------------------------------------------------
@@ -329,9 +327,9 @@ def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool =
             before = find_many(draft.root, changes, session.node)
             different = [Change(path, before[path], None) for path in changes]
             root = summary(draft.root, session.node)
-            return _staged(draft, different, root._replace(count=root.count - len(changes)), dry_run=True)
+            return _counted(draft, root._replace(count=root.count - len(changes)), different, detail=True, dry_run=True)
         with avc.store.writer() as writer:
-            root = _apply(session, draft.root, changes, writer)
+            root, differing = _apply(session, draft.root, changes, writer)
         avc.drafts.save(replace(draft, root=root.digest))
         StatCache(avc.connect).save(lambda connection: look.forget_artifact(connection, key))
-    return _counted(session, draft, root, AddOptions(detail=True))
+    return _counted(draft, root, differing, detail=True)

@@ -9,7 +9,7 @@ gone means damage, and the store checks that a pack is there before it trusts it
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from artifactvc.core.model import Digest
@@ -58,21 +58,29 @@ class Places:
 
     def locate(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
         """The location of each of *digests* that has one."""
-        wanted = [bytes.fromhex(digest) for digest in digests]
-        found: dict[Digest, Location] = {}
+        return {row[0].hex(): Location(*row[1:]) for row in self._rows(list(digests))}
+
+    def in_packs(self, digests: Collection[Digest]) -> dict[int, list[PackRow]]:
+        """Those of *digests* that are in packs, by the pack's serial number."""
+        found: dict[int, list[PackRow]] = {}
+        for row in self._rows(digests):
+            if row[1] != OWN:
+                found.setdefault(row[1], []).append(PackRow(row[0].hex(), row[2], row[3], row[4], row[5]))
+        return found
+
+    def _rows(self, digests: Collection[Digest]) -> Iterator[tuple[bytes, int, int, int, int, int]]:
         execute = self.connection.execute
-        if len(wanted) >= _BULK and len(wanted) * 4 >= self.count():
-            chosen = set(wanted)
+        if len(digests) >= _BULK and len(digests) * 4 >= self.count():
+            chosen = {bytes.fromhex(digest) for digest in digests}
             rows = execute("SELECT digest, pack, offset, stored, length, codec FROM object")
-            return {row[0].hex(): Location(*row[1:]) for row in rows if row[0] in chosen}
+            yield from (row for row in rows if row[0] in chosen)
+            return
+        wanted = [bytes.fromhex(digest) for digest in digests]
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ",".join("?" * len(part))
-            rows = execute(
-                f"SELECT digest, pack, offset, stored, length, codec FROM object WHERE digest IN ({marks})", part
-            )
-            found.update((row[0].hex(), Location(*row[1:])) for row in rows)
-        return found
+            sql = f"SELECT digest, pack, offset, stored, length, codec FROM object WHERE digest IN ({marks})"
+            yield from execute(sql, part)
 
     def packs_of(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """For each of *digests* (32 bytes) that has a row, its pack's serial number: the quick question."""

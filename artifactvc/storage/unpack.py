@@ -18,7 +18,6 @@ from artifactvc.core.model import Digest
 from artifactvc.errors import DigestMismatch, MissingObject
 from artifactvc.storage.packs import RAW, PackRow, decode_object, iter_stored
 from artifactvc.storage.place import Placer
-from artifactvc.storage.places import OWN
 from artifactvc.storage.statcache import WIDTH
 from artifactvc.storage.store import Store
 from artifactvc.util.pool import Children, Send, workers
@@ -44,40 +43,41 @@ class _Packed(NamedTuple):
     rows: list[PackRow]
 
 
-def split(store: Store, files: Sequence[File]) -> tuple[list[File], list[File]]:
-    """(files whose objects are in packs, files whose objects have a file of their own)."""
-    places = store.places.locate({file.digest for file in files})
-    packed: list[File] = []
-    own: list[File] = []
-    for file in files:
-        location = places.get(file.digest)
-        (own if location is None or location.pack == OWN else packed).append(file)
-    return packed, own
+class Located(NamedTuple):
+    """Files by where their objects are."""
+
+    packed: dict[int, list[PackRow]]  # serial number of a pack -> rows wanted of it
+    own: list[File]  # objects with a file of their own
+    by_digest: dict[Digest, list[File]]
 
 
-def write_packed(
-    store: Store, placer: Placer, files: Sequence[File], advance: Callable[[int], None]
-) -> Iterator[tuple[list[str], array[int]]]:
-    """Write *files*, whose objects are in packs.
-
-    Gives paths and five numbers each (``FileStat``) of those written: as they were when
-    written, with size -1 where the file has been changed since.
-    """
+def locate(store: Store, files: Sequence[File]) -> Located:
+    """Find the objects of *files*, all of which are here; one question for all."""
     by_digest: dict[Digest, list[File]] = {}
     for file in files:
         by_digest.setdefault(file.digest, []).append(file)
-    places = store.places.locate(by_digest)
+    packed = store.places.in_packs(by_digest)
     names = store.pack_names()
-    rows: dict[int, list[PackRow]] = {}
-    for digest in by_digest:
-        location = places.get(digest)
-        if location is None or location.pack not in names:
-            raise MissingObject(digest)
-        rows.setdefault(location.pack, []).append(PackRow(digest, *location[1:]))
-    packed = [_Packed(serial, sorted(part, key=lambda row: row.offset)) for serial, part in rows.items()]
-    lots = [_Packed(p.serial, p.rows[i : i + _LOT]) for p in packed for i in range(0, len(p.rows), _LOT)]
+    found = {row.digest for serial, rows in packed.items() if serial in names for row in rows}
+    own = [file for file in files if file.digest not in found]
+    return Located({serial: rows for serial, rows in packed.items() if serial in names}, own, by_digest)
+
+
+def write_packed(
+    store: Store, placer: Placer, located: Located, advance: Callable[[int], None], *, stats: bool
+) -> Iterator[tuple[list[str], array[int]]]:
+    """Write the files whose objects are in packs.
+
+    With *stats*, gives paths and five numbers each (``FileStat``) of those written: as they
+    were when written, with size -1 where the file has been changed since.
+    """
+    lots = []
+    for serial, rows in located.packed.items():
+        rows.sort(key=_offset)
+        lots += [_Packed(serial, rows[i : i + _LOT]) for i in range(0, len(rows), _LOT)]
+    by_digest = located.by_digest
     count = min(workers(), len(lots))
-    if count < 2 or len(files) < FORK_FILES:
+    if count < 2 or sum(len(lot.rows) for lot in lots) < FORK_FILES:
         for lot in lots:
             yield _write(store, placer, lot, by_digest)
             advance(len(lot.rows))
@@ -85,30 +85,34 @@ def write_packed(
     for lot in lots:
         store.pack_fd(lot.serial)
     share = -(-len(lots) // count)  # neighbours to one child, so that a directory has one writer
+    shares = [lots[number * share : (number + 1) * share] for number in range(count)]
 
     def work(number: int, send: Send) -> None:
         placer.forget()
         done = []
-        for lot in lots[number * share : (number + 1) * share]:
-            paths, stats = _write(store, placer, lot, by_digest)
-            done.append((paths, stats))
-            send(len(paths))
-        for paths, stats in done:
-            confirm(placer, paths, stats)
-            send((paths, stats.tobytes()))
+        for lot in shares[number]:
+            written = _write(store, placer, lot, by_digest)
+            done += [written] if stats else []
+            send(len(lot.rows))
+        for paths, numbers in done:
+            confirm(placer, paths, numbers)
+            send((paths, numbers.tobytes()))
 
     with Children(count, work) as children:
-        shares = [lots[number * share : (number + 1) * share] for number in range(count)]
         for position in range(share):
             for number, mine in enumerate(shares):
                 if position < len(mine):
                     advance(children.report(number))
         for number, mine in enumerate(shares):
-            for _ in mine:
+            for _ in mine if stats else ():
                 paths, raw = children.report(number)
-                stats = array("q")
-                stats.frombytes(raw)
-                yield paths, stats
+                numbers = array("q")
+                numbers.frombytes(raw)
+                yield paths, numbers
+
+
+def _offset(row: PackRow) -> int:
+    return row.offset
 
 
 def _write(
@@ -119,8 +123,9 @@ def _write(
     where = f"pack '{store.pack_names()[lot.serial]}'"
     for row, stored in iter_stored(store.pack_fd(lot.serial), lot.rows):
         data = stored if row.codec == RAW else memoryview(decode_object(stored, row.codec, row.length, where))
-        if blake3(data).hexdigest() != row.digest:
-            raise DigestMismatch(row.digest, blake3(data).hexdigest(), where)
+        actual = blake3(data).hexdigest()
+        if actual != row.digest:
+            raise DigestMismatch(row.digest, actual, where)
         for file in by_digest[row.digest]:
             s = placer.write(file.path, data, executable=file.executable, replace=file.replace)
             paths.append(file.path)

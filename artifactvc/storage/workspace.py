@@ -25,6 +25,8 @@ from artifactvc.util.text import escape
 #: Never taken, at any depth: other tools' and our own repositories.
 _SKIPPED: Final = (".git", ".artifacts")
 
+_STAT: Final = WIDTH * 8
+_NONE: Final = bytes(32)
 _UNSTATED: Final = (0, 0, 0, 0, stat_module.S_IFREG)
 _name_of: Final = attrgetter("name")
 
@@ -59,22 +61,41 @@ class DirScan:
         """What ``lstat`` said (``stat`` for a followed link) of the name at *position*."""
         return FileStat(*self.stats[position * WIDTH : (position + 1) * WIDTH])
 
+    def known(self) -> tuple[bytearray, list[int]]:
+        """Digests, 32 bytes for each name, and the positions of those that are not known: new, or not as recorded."""
+        count, row = len(self.names), self.row
+        if row is None:
+            return bytearray(32 * count), list(range(count))
+        if self.same:
+            return bytearray(row.digests), []
+        now = self.stats.tobytes()
+        if self.names == row.names:
+            digests = bytearray(row.digests)
+            unknown = list(_differing(now, row.stats, 0, count))
+        else:
+            at = {name: i for i, name in enumerate(row.names)}
+            digests, unknown = bytearray(), []
+            for position, name in enumerate(self.names):
+                there = at.get(name)
+                if there is None or _part(now, position) != _part(row.stats, there):
+                    unknown.append(position)
+                    digests += _NONE
+                else:
+                    digests += row.digests[there * 32 : there * 32 + 32]
+        for position in unknown:
+            digests[position * 32 : position * 32 + 32] = _NONE
+        return digests, unknown
+
     def files(self) -> Iterator[tuple[str, FileStat, str | None]]:
         """Every file with its digest, or None where it must be read: new, or not as recorded."""
-        row = self.row
-        known = {name: i for i, name in enumerate(row.names)} if row else {}
-        raw = self.stats.tobytes()
+        digests, _ = self.known()
         for position, name in enumerate(self.names):
-            at = known.get(name)
-            digest = None
-            if row is not None and at is not None and _part(raw, position) == _part(row.stats, at):
-                digest = row.digest(at)
-            yield name, self.stat(position), digest
+            key = digests[position * 32 : position * 32 + 32]
+            yield name, self.stat(position), None if key == _NONE else key.hex()
 
     def changed(self) -> Iterator[tuple[str, FileStat]]:
         """Files that must be read."""
-        if not self.same:
-            yield from ((name, stat) for name, stat, digest in self.files() if digest is None)
+        yield from ((self.names[position], self.stat(position)) for position in self.known()[1])
 
     def vanished(self) -> list[str]:
         """Names that were recorded and are not there."""
@@ -84,8 +105,19 @@ class DirScan:
         return [name for name in self.row.names if name not in there]
 
 
+def _differing(a: bytes, b: bytes, start: int, end: int) -> Iterator[int]:
+    """Positions from *start* to *end* at which two arrays of stats disagree; equal stretches are passed in one step."""
+    if end - start == 1:
+        yield start
+        return
+    middle = (start + end) // 2
+    for low, high in ((start, middle), (middle, end)):
+        if low < high and a[low * _STAT : high * _STAT] != b[low * _STAT : high * _STAT]:
+            yield from _differing(a, b, low, high)
+
+
 def _part(stats: bytes, position: int) -> bytes:
-    return stats[position * WIDTH * 8 : (position + 1) * WIDTH * 8]
+    return stats[position * _STAT : (position + 1) * _STAT]
 
 
 @dataclass
