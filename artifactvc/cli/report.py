@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Sequence
 
@@ -42,7 +41,7 @@ def _told(error: BaseException) -> tuple[str, str, str, int]:
     if isinstance(error, OSError):
         name = f" '{escape(str(error.filename))}'" if error.filename else ""
         return "StorageError", f"{(error.strerror or str(error)).lower()}{name}", "", 1
-    if isinstance(error, sqlite3.Error):
+    if type(error).__module__ == "sqlite3":
         return "StorageError", f"the index cannot be used: {error}", "run 'avc fsck --repair' to build it anew", 1
     if isinstance(error, MemoryError):
         return "MemoryError", "out of memory", "close other programs and run the command again", 1

@@ -9,12 +9,10 @@ nodes are reached through ``Read`` (digest -> bytes, checked by the store) and `
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Final
 
-from blake3 import blake3
-
+from artifactvc.core.cutting import Line, Put, ends_node, line_of, nodes_of, raise_up
 from artifactvc.core.model import EMPTY, EMPTY_ROOT, Digest, Entry, Root
 from artifactvc.core.nodes import (
     MAX_DEPTH,
@@ -23,8 +21,6 @@ from artifactvc.core.nodes import (
     children,
     decode_inner,
     decode_leaf,
-    encode_child,
-    encode_line,
     is_inner,
     rows,
     to_entry,
@@ -34,71 +30,6 @@ from artifactvc.errors import BadManifest, PathConflict
 __all__ = ["Put", "Read", "build", "check", "check_path", "find", "leaves", "summary", "update", "walk"]
 
 Read = Callable[[Digest], bytes]
-Put = Callable[[bytes], Digest]
-
-_BOUND: Final = (2**64 // 1000).to_bytes(8, "big")
-MAX_LINES: Final = 4096
-MAX_BYTES: Final = 1 << 20
-
-#: A line about to be cut: path, encoded line, number of entries, sum of sizes.
-Line = tuple[str, bytes, int, int]
-
-
-def ends_node(path: str, level: int) -> bool:
-    """Whether a node of *level* ends after this path; the zero bytes give each level a hash of its own."""
-    return blake3(path.encode() + b"\0" * level).digest()[:8] < _BOUND
-
-
-def _line(entry: Entry) -> Line:
-    return entry.path, encode_line(entry), 1, entry.size or 0
-
-
-def _cut(run: list[Line], level: int) -> Iterator[list[Line]]:
-    """A run that is too large, cut after the line with the smallest key hash, again and again."""
-    if len(run) <= MAX_LINES and (len(run) < 2 or sum(len(line[1]) for line in run) <= MAX_BYTES):
-        yield run
-        return
-    salt = b"\0" * level
-    at = min(range(len(run) - 1), key=lambda i: blake3(run[i][0].encode() + salt).digest())
-    yield from _cut(run[: at + 1], level)
-    yield from _cut(run[at + 1 :], level)
-
-
-def _store(run: list[Line], put: Put) -> Child:
-    digest = put(b"".join([line[1] for line in run]))
-    return Child(run[0][0], digest, sum(line[2] for line in run), sum(line[3] for line in run))
-
-
-def _nodes(lines: Iterable[Line], level: int, put: Put, ends: Container[str] | None = None) -> Iterator[Child]:
-    """The nodes of one level, each stored. With *ends*, only these paths can be where a node ends."""
-    run: list[Line] = []
-    salt = b"\0" * level
-    for line in lines:
-        run.append(line)
-        if ends is not None and line[0] not in ends:
-            continue
-        if blake3(line[0].encode() + salt).digest()[:8] < _BOUND:
-            for part in _cut(run, level):
-                yield _store(part, put)
-            run = []
-    if run:
-        for part in _cut(run, level):
-            yield _store(part, put)
-
-
-def _raise_up(nodes: list[Child], put: Put) -> Root:
-    """Levels above *nodes* until one node is left."""
-    level = 1
-    while len(nodes) > 1:
-        if level >= MAX_DEPTH:
-            raise BadManifest(f"a manifest would need more than {MAX_DEPTH} levels")
-        lines = ((node.path, encode_child(node), node.count, node.size) for node in nodes)
-        nodes = list(_nodes(lines, level, put))
-        level += 1
-    if not nodes:
-        put(b"")
-        return EMPTY_ROOT
-    return Root(nodes[0].digest, nodes[0].count, nodes[0].size)
 
 
 def build(entries: Iterable[Entry], put: Put) -> Root:
@@ -108,7 +39,7 @@ def build(entries: Iterable[Entry], put: Put) -> Root:
     """
     ordered = sorted(entries, key=lambda entry: entry.path.encode())
     _check_order([entry.path for entry in ordered])
-    return _raise_up(list(_nodes(map(_line, ordered), 0, put)), put)
+    return raise_up(list(nodes_of(map(line_of, ordered), 0, put)), put)
 
 
 def _check_order(paths: list[str]) -> None:
@@ -245,10 +176,10 @@ def update(
         lines = _edited([read(node.digest) for node in nodes[start:end]], {path: changes[path] for path in paths}, old)
         # Lines that stay were no ends before, but for the last of each node, so they are none now.
         ends = {*paths, *(_last_path(node, read) for node in nodes[start:end])}
-        new += _nodes(lines, 0, put, ends)
+        new += nodes_of(lines, 0, put, ends)
         done = end
     new += nodes[done:]
-    result = _raise_up(new, put)
+    result = raise_up(new, put)
     added = [path for path in ordered if changes[path] is not None and path not in old]
     if added and result.digest != EMPTY:
         _check_added(nodes, new, added, read)
@@ -306,7 +237,7 @@ def _edited(datas: list[bytes], changes: dict[str, Entry | None], before: dict[s
                 lines.append((row[0], raw + b"\n", 1, (row[2] or 0) if row[1] != "l" else 0))
             else:
                 before[row[0]] = to_entry(row)
-    fresh = [_line(entry) for entry in changes.values() if entry is not None]
+    fresh = [line_of(entry) for entry in changes.values() if entry is not None]
     if fresh:
         lines += fresh
         lines.sort(key=lambda line: line[0].encode())

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from artifactvc.core.manifest import find, walk
-from artifactvc.core.model import EMPTY, Change, Digest, Entry
-from artifactvc.core.results import CheckedOut, PathChange
+from artifactvc.core.manifest import find
+from artifactvc.core.model import EMPTY, Digest, Entry
+from artifactvc.core.results import CheckedOut
 from artifactvc.errors import HostilePath, OutsideWorkspace, UnknownPath, UsageError, WouldOverwrite
 from artifactvc.ops import look, resolve
-from artifactvc.ops.changes import path_change
-from artifactvc.ops.presence import Presence
+from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, entries_in, known_files, plan_place
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
@@ -37,47 +36,6 @@ from artifactvc.util.text import escape
 
 _LINKS: Final = ("hardlink", "symlink")
 _SHOWN: Final = 5
-
-
-@dataclass(frozen=True)
-class CheckoutOptions:
-    """How ``checkout`` writes."""
-
-    prefixes: tuple[str, ...] = ()
-    link: str | None = None
-    force: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class _Place:
-    """One directory to write: what of the artifact goes there, and the binding that it is, if any."""
-
-    root: Path
-    prefix: str
-    single: bool = False
-    binding: Binding | None = None
-
-    def inside(self, path: str) -> str:
-        """The path below ``root`` of an entry."""
-        if self.single:
-            return self.binding.path.rpartition("/")[2] if self.binding else path.rpartition("/")[2]
-        return path[len(self.prefix) + 1 :] if self.prefix else path
-
-
-@dataclass
-class _Plan:
-    """What is to be done in one place. Paths are below its root."""
-
-    place: _Place
-    target: dict[str, Entry]
-    write: list[tuple[str, Entry, bool]] = field(default_factory=list)  # path, entry, whether a file is replaced
-    chmod: list[tuple[str, Entry]] = field(default_factory=list)
-    remove: list[str] = field(default_factory=list)
-    right: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
-    changes: list[PathChange] = field(default_factory=list)
 
 
 @dataclass
@@ -123,7 +81,7 @@ def get(
     )
     options = CheckoutOptions((prefix,) if prefix else ())
     try:
-        return _checkout(session, found, [_Place(target, "")], ("", ""), EMPTY, options)
+        return _checkout(session, found, [Place(target, "")], ("", ""), EMPTY, options)
     except WouldOverwrite as error:
         raise WouldOverwrite(
             f"'{target}' holds other files than '{found.artifact['name']}:{found.shown}': {error.message}",
@@ -136,7 +94,7 @@ def get(
 
 def _places(
     session: Session, found: Found, destination: str | os.PathLike[str] | None, options: CheckoutOptions
-) -> tuple[list[_Place], Binding | None]:
+) -> tuple[list[Place], Binding | None]:
     """The directories to write, and the binding that this checkout makes, if any."""
     workspace = session.avc.workspace
     bound = session.avc.bindings.find(found.artifact["project"], found.artifact["name"])
@@ -149,7 +107,7 @@ def _places(
         inside = session.avc.root
         if target == inside or inside in target.parents:
             raise UsageError(f"'{escape(str(target))}' is inside the repository", hint="name another directory")
-        return [_Place(target, "")], None
+        return [Place(target, "")], None
     if bindings:
         return [_place(session, found, binding) for binding in bindings], None
     name = found.artifact["name"]
@@ -159,21 +117,21 @@ def _places(
         path = name
     if options.prefixes:
         session.say(f"wrote a part of '{name}' to '{path}', which stays unbound")
-        return [_Place(workspace / path, "")], None
+        return [Place(workspace / path, "")], None
     binding = Binding(path)
-    return [_Place(workspace / path, "", binding=binding)], binding
+    return [Place(workspace / path, "", binding=binding)], binding
 
 
 def _absolute(workspace: Path, path: str) -> Path:
     return workspace if path == "." else workspace / path
 
 
-def _place(session: Session, found: Found, binding: Binding) -> _Place:
+def _place(session: Session, found: Found, binding: Binding) -> Place:
     workspace = session.avc.workspace
     single = bool(binding.prefix) and find(found.version["digest"], binding.prefix, session.node) is not None
     if single:
-        return _Place((workspace / binding.path).parent, binding.prefix, True, binding)
-    return _Place(_absolute(workspace, binding.path), binding.prefix, False, binding)
+        return Place((workspace / binding.path).parent, binding.prefix, True, binding)
+    return Place(_absolute(workspace, binding.path), binding.prefix, False, binding)
 
 
 def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, options: CheckoutOptions) -> None:
@@ -190,10 +148,10 @@ def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, op
 
 
 def _checkout(
-    session: Session, found: Found, places: list[_Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
+    session: Session, found: Found, places: list[Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
 ) -> CheckedOut:
     digest = found.version["digest"]
-    plans = [_plan(session, place, key, base, digest, options) for place in places]
+    plans = [plan_place(session, place, key, base, digest, options) for place in places]
     if options.prefixes and not any(plan.target for plan in plans):
         shown = "', '".join(escape(prefix) for prefix in options.prefixes)
         raise UnknownPath(
@@ -228,105 +186,7 @@ def _checkout(
     )  # fmt: skip
 
 
-def _entries(session: Session, root: Digest, place: _Place, prefixes: Sequence[str]) -> dict[str, Entry]:
-    """The entries that belong in *place*, by path below it; references have no bytes to write."""
-    wanted = [prefix.strip("/") for prefix in prefixes]
-    out: dict[str, Entry] = {}
-    for entry in walk(root, session.node, place.prefix) if root != EMPTY else ():
-        if entry.kind == "r":
-            continue
-        if place.single != (entry.path == place.prefix and bool(place.prefix)):
-            continue
-        if wanted and not any(not p or entry.path == p or entry.path.startswith(p + "/") for p in wanted):
-            continue
-        out[place.inside(entry.path)] = entry
-    return out
-
-
-def _plan(
-    session: Session, place: _Place, key: tuple[str, str], base: Digest, digest: Digest, options: CheckoutOptions
-) -> _Plan:
-    plan = _Plan(place, _entries(session, digest, place, options.prefixes))
-    before = _entries(session, base, place, options.prefixes) if base != digest else plan.target
-    if not place.root.is_dir():
-        plan.write = [(path, entry, False) for path, entry in plan.target.items()]
-        if options.dry_run:
-            plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
-        return plan
-    known = _known(session, key, place) if place.binding is not None else {}
-    presence = Presence(place.root, {*plan.target, *before}, known)
-    for path, entry in plan.target.items():
-        _plan_entry(plan, presence, path, entry, before.get(path), options)
-    for path, entry in before.items():
-        if path not in plan.target and presence.exists(path):
-            if presence.holds(path, entry):
-                plan.remove.append(path)
-                plan.changes.append(path_change(Change(path, entry, None)))
-            else:
-                plan.kept.append(path)
-    _plan_directories(plan, presence)
-    return plan
-
-
-def _known(session: Session, key: tuple[str, str], place: _Place) -> dict[str, tuple[Sequence[int], Digest]]:
-    """Stat and digest of the files that the stat cache knows, by path below the place."""
-    assert place.binding is not None
-    cache = StatCache(session.avc.connect)
-    if place.single:
-        row = cache.row(file_key(place.binding.path))
-        rows = {"": row} if row else {}
-    else:
-        start = "" if place.binding.path == "." else place.binding.path
-        rows = {path[len(start) + 1 if start else 0 :]: row for path, row in cache.load(start).items()}
-    known: dict[str, tuple[Sequence[int], Digest]] = {}
-    for directory, row in rows.items():
-        stats = array("q")
-        stats.frombytes(row.stats)
-        for position, name in enumerate(row.names):
-            digest = row.digest(position)
-            if digest is not None:
-                path = f"{directory}/{name}" if directory else name
-                known[path] = stats[position * WIDTH : (position + 1) * WIDTH], digest
-    return known
-
-
-def _plan_entry(
-    plan: _Plan, presence: Presence, path: str, entry: Entry, before: Entry | None, options: CheckoutOptions
-) -> None:
-    if not presence.exists(path):
-        plan.write.append((path, entry, False))
-        plan.changes.append(path_change(Change(path, None, entry)))
-        return
-    if presence.is_directory(path):
-        plan.write.append((path, entry, False))
-        plan.changes.append(path_change(Change(path, None, entry)))
-        return  # whether it will be empty by then is looked at when all removals are known
-    if presence.holds(path, entry):
-        plan.right.append(path)
-        return
-    plan.changes.append(path_change(Change(path, before, entry)))
-    if presence.holds_bytes(path, entry):
-        plan.chmod.append((path, entry))
-        return
-    plan.write.append((path, entry, True))
-    if not options.force and not (before is not None and presence.holds(path, before)):
-        plan.conflicts.append(path)
-
-
-def _plan_directories(plan: _Plan, presence: Presence) -> None:
-    """A file where a directory must be, and a directory where a file must be, can go only if all in it may."""
-    going = set(plan.remove)
-    for path in plan.target:
-        parent = path.rpartition("/")[0]
-        while parent and presence.above_is_file(parent):
-            if presence.is_file(parent) and parent not in going:
-                plan.conflicts.append(parent)
-            parent = parent.rpartition("/")[0]
-        if presence.is_directory(path) and not presence.empties(path, going):
-            plan.conflicts.append(path + "/")
-
-
-def _fetch(session: Session, plans: Sequence[_Plan], found: Found) -> None:
+def _fetch(session: Session, plans: Sequence[Plan], found: Found) -> None:
     """Bring what is to be written and is not here."""
     wanted = list(dict.fromkeys(e.digest for plan in plans for _, e, _ in plan.write if e.digest is not None))
     present = session.avc.store.has(wanted)
@@ -338,7 +198,7 @@ def _fetch(session: Session, plans: Sequence[_Plan], found: Found) -> None:
 # ---- carrying it out ----------------------------------------------------------------------------
 
 
-def _carry_out(session: Session, plan: _Plan, digest: Digest, options: CheckoutOptions) -> _Written:
+def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOptions) -> _Written:
     place, done = plan.place, _Written()
     if not (plan.write or plan.chmod or plan.remove):
         if not place.root.is_dir() and not plan.target:
@@ -367,7 +227,7 @@ def _carry_out(session: Session, plan: _Plan, digest: Digest, options: CheckoutO
     return done
 
 
-def _write(session: Session, plan: _Plan, placer: Placer, done: _Written, options: CheckoutOptions) -> None:
+def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options: CheckoutOptions) -> None:
     store = session.avc.store
     files = [
         File(path, entry.digest, entry.kind == "x", replaced)
@@ -408,7 +268,7 @@ def _write(session: Session, plan: _Plan, placer: Placer, done: _Written, option
     done.bytes += sum(sizes.values())
 
 
-def _check_names(plan: _Plan, root: Path) -> None:
+def _check_names(plan: Plan, root: Path) -> None:
     """Refuse names that this file system cannot tell apart (protocol H1)."""
     import unicodedata
 
@@ -439,7 +299,7 @@ def _folds(root: Path) -> bool:
 
 
 def _remember(
-    session: Session, key: tuple[str, str], plan: _Plan, done: _Written, digest: Digest, options: CheckoutOptions
+    session: Session, key: tuple[str, str], plan: Plan, done: _Written, digest: Digest, options: CheckoutOptions
 ) -> None:
     """Record the files in the stat cache, so that the next command need not read them."""
     binding = plan.place.binding
@@ -449,7 +309,7 @@ def _remember(
     if options.prefixes:
         cache.save(lambda connection: look.invalidate(connection, [binding.path]))
         return
-    known = _known(session, key, plan.place)
+    known = known_files(session, key, plan.place)
     placer = Placer(plan.place.root, "")
     by_directory: dict[str, list[tuple[str, Sequence[int], Digest]]] = {}
     try:
@@ -521,8 +381,8 @@ def half_written(session: Session, placer: Placer, head: dict[str, object]) -> I
     manifest, prefix = str(head["manifest"]), str(head["prefix"])
     there = head["there"]
     before = set(there) if isinstance(there, list) else set()
-    place = _Place(placer.root, prefix, find(manifest, prefix, session.node) is not None if prefix else False)
-    for path, entry in _entries(session, manifest, place, ()).items():
+    place = Place(placer.root, prefix, find(manifest, prefix, session.node) is not None if prefix else False)
+    for path, entry in entries_in(session, manifest, place, ()).items():
         if path in before or entry.digest is None:
             continue
         stat = placer.lstat(path)

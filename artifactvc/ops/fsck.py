@@ -20,6 +20,7 @@ from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
 from artifactvc.storage.log import Log
 from artifactvc.storage.remote import held_by_remotes
+from artifactvc.storage.sweep import quarantine
 
 
 def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Checked:
@@ -175,7 +176,7 @@ def _check_objects(session: Session, *, full: bool) -> tuple[int, int, list[tupl
     damaged: list[tuple[Digest, AvcError]] = []
     store = session.avc.store
     check: Callable[[Digest], object] = store.verify
-    total = store.count() if full else None
+    total = store.places.count() if full else None
     session.progress.start("Checking", total=total, unit="files")
     for digest, length in store.iter_all():
         count, size = count + 1, size + length
@@ -197,7 +198,7 @@ def _mend(session: Session, digest: Digest, error: AvcError, *, repair: bool) ->
 def _replace(session: Session, digest: Digest) -> bool:
     """Set a damaged object aside and fetch it anew; it stays set aside if no remote has it."""
     with session.avc.writing():
-        session.avc.store.quarantine(digest)
+        quarantine(session.avc.store, digest)
     return digest in _fetch(session, [digest])
 
 

@@ -14,6 +14,8 @@ import time
 from artifactvc.core.results import Collected
 from artifactvc.ops.roots import kept_manifests, needed
 from artifactvc.ops.session import Session
+from artifactvc.storage import sweep
+from artifactvc.storage.trash import trash_bytes
 from artifactvc.util.text import format_size, parse_duration, parse_time
 
 
@@ -28,13 +30,13 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         keep = needed(session, duration)
         store = session.avc.store
         if dry_run:
-            plan = store.plan_sweep(keep)
+            plan = sweep.plan(store, keep)
             kept = _kept(session, duration, len(keep), [f"would move {format_size(plan.bytes)} to the trash"])
-            return Collected(plan.objects, plan.bytes, store.trash_bytes(), 0, kept, True)
+            return Collected(plan.objects, plan.bytes, trash_bytes(store.trash_dir), 0, kept, True)
         older_than = time.time() - duration.total_seconds()
-        settled = store.settle_trash(lambda digest: bytes.fromhex(digest) in keep, older_than)
+        settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than)
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
-        swept = store.sweep(keep, label)
+        swept = sweep.sweep(store, keep, label)
         return Collected(
             swept.objects, swept.bytes, settled.bytes, settled.restored, _kept(session, duration, len(keep), [])
         )

@@ -73,7 +73,7 @@ def put(
         row = resolve.find_artifact(session, f"{project}/{plain}")
         if row and kind is not None and kind != row["type"]:
             raise type_conflict(row["name"], row["type"], kind)
-        with avc.store.writer() as writer:
+        with avc.writer() as writer:
             entries = list(_entries(session, writer, source, inside, follow=what.follow))
             root = build(entries, writer.put_node)
             details = writer.put(salted(dict(run.details)))

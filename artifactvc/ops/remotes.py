@@ -18,8 +18,9 @@ from artifactvc.ops.fetch import fetch, remote_name
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
+from artifactvc.storage.probe import open_transport, probe
 from artifactvc.storage.remote import Remote, describe, read_description
-from artifactvc.storage.transport import RemoteOptions, open_transport, probe
+from artifactvc.storage.transport import RemoteOptions
 
 
 def add(session: Session, name: str, url: str, options: RemoteOptions, *, single_writer: bool = False) -> RemoteInfo:

@@ -8,7 +8,7 @@ Order of every change: objects, then the log entry, then the index (protocol L1)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from artifactvc.storage.remote import Remote
 
 
+FetchObjects = Callable[["Session", Iterable[Digest]], set[Digest]]
+
+
+def _nothing(session: Session, digests: Iterable[Digest]) -> set[Digest]:
+    return set()
+
+
 @dataclass
 class Session:
     """One open repository and the person who uses it."""
@@ -38,6 +45,7 @@ class Session:
     progress: Progress = field(default_factory=NoProgress)
     notices: list[str] = field(default_factory=list)
     clock: Callable[[], str] = now
+    fetch_objects: FetchObjects = _nothing  # how to bring objects that are not here (ops/transfer.py)
     caught_up: bool = False
     _remotes: dict[str, Remote] = field(default_factory=dict)
 
@@ -75,9 +83,7 @@ class Session:
         try:
             return self.avc.store.read(digest)
         except MissingObject:
-            from artifactvc.ops.transfer import fetch_objects
-
-            if not fetch_objects(self, [digest]):
+            if not self.fetch_objects(self, [digest]):
                 raise
             return self.avc.store.read(digest)
 
@@ -138,5 +144,5 @@ def storing(session: Session) -> Iterator[Any]:
     For callers that name what they stored afterwards, the lock must last longer: they
     hold ``avc.writing()`` around this (locks of one process nest).
     """
-    with session.avc.writing(), session.avc.store.writer() as writer:
+    with session.avc.writing(), session.avc.writer() as writer:
         yield writer

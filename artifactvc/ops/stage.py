@@ -165,7 +165,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         if options.dry_run:
             return _plan(session, draft, looks)
         generation = avc.store.intact_generation()
-        with avc.store.writer() as writer:
+        with avc.writer() as writer:
             taken = intake.take(session, draft.root, looks, generation, writer, move=options.move)
             root, differing = _apply(session, draft.root, taken.changes, writer)
         changed = root.digest != draft.root
@@ -328,7 +328,7 @@ def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool =
             different = [Change(path, before[path], None) for path in changes]
             root = summary(draft.root, session.node)
             return _counted(draft, root._replace(count=root.count - len(changes)), different, detail=True, dry_run=True)
-        with avc.store.writer() as writer:
+        with avc.writer() as writer:
             root, differing = _apply(session, draft.root, changes, writer)
         avc.drafts.save(replace(draft, root=root.digest))
         StatCache(avc.connect).save(lambda connection: look.forget_artifact(connection, key))

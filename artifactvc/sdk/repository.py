@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from artifactvc.core import names
 from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
+from artifactvc.sdk.environment import first, global_setting, login, project_from, set_global, variable
 from artifactvc.storage import avcdir, settings
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.transport import RemoteOptions
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "variable"]
 
 
-def variable(environ: Mapping[str, str], name: str) -> str | None:
-    """The value of ``AVC_<name>``, else of the ``WANDB_`` variable of the same meaning; None if empty."""
-    return environ.get(f"AVC_{name}") or environ.get(f"WANDB_{name}") or None
-
-
-def _first(*values: object) -> str:
-    return next((str(value) for value in values if value), "")
-
-
 class Repository:
     """An open repository; use it as a context manager, or call ``close``."""
 
@@ -44,13 +36,15 @@ class Repository:
         self._environ = environ
         self._global = settings.load_toml(settings.global_path(environ))
         config = avc.config
-        login = _login(environ)
-        user = _first(variable(environ, "USER"), config.get("user"), self._global.get("user"), login)
-        entity = _first(variable(environ, "ENTITY"), config.get("entity"), self._global.get("entity"), login)
-        project = _first(
+        name = login(environ)
+        user = first(variable(environ, "USER"), config.get("user"), self._global.get("user"), name)
+        entity = first(variable(environ, "ENTITY"), config.get("entity"), self._global.get("entity"), name)
+        project = first(
             variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized"
         )
-        self._session = Session(avc, user, names.check_project(project), entity, progress or NoProgress())
+        self._session = Session(
+            avc, user, names.check_project(project), entity, progress or NoProgress(), fetch_objects=_fetch_objects
+        )
 
     # ---- opening ---------------------------------------------------------------------------
 
@@ -95,7 +89,7 @@ class Repository:
         workspace = Path(os.path.abspath(directory))
         if project is not None:
             names.check_project(project)
-        chosen = project or variable(environ, "PROJECT") or _project_from(workspace)
+        chosen = project or variable(environ, "PROJECT") or project_from(workspace)
         root = workspace / avcdir.NAME
         created = avcdir.create(root, chosen)
         repository = cls(AvcDir(root), environ, progress)
@@ -249,8 +243,9 @@ class Repository:
     ) -> results.CheckedOut:
         """Write the files of a version into a directory, its bound path where none is named."""
         from artifactvc.ops import checkout
+        from artifactvc.ops.checkout_plan import CheckoutOptions
 
-        options = checkout.CheckoutOptions(tuple(prefixes), link, force, dry_run)
+        options = CheckoutOptions(tuple(prefixes), link, force, dry_run)
         return checkout.checkout(self._session, ref, destination, options)
 
     def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
@@ -522,42 +517,7 @@ class Repository:
         return completion.complete(self._session, kind, prefix)
 
 
-def _project_from(workspace: Path) -> str:
-    """A project named like the workspace's directory."""
-    try:
-        return names.check_project(workspace.name)
-    except BadName:
-        return "uncategorized"
+def _fetch_objects(session: Session, digests: Iterable[str]) -> set[str]:
+    from artifactvc.ops.transfer import fetch_objects
 
-
-def _login(environ: Mapping[str, str]) -> str:
-    """The login name, from the environment or the user database."""
-    named = environ.get("USER") or environ.get("LOGNAME")
-    if named:
-        return named
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return "unknown"
-
-
-def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
-    """One setting of the user's own file; no repository is needed."""
-    from artifactvc.core.results import ConfigValue
-
-    environ = os.environ if environ is None else environ
-    default = settings.default_of(name)
-    value = settings.get_dotted(settings.load_toml(settings.global_path(environ)), name)
-    return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
-
-
-def set_global(name: str, value: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
-    """Change one setting of the user's own file; no repository is needed."""
-    from artifactvc.core.results import ConfigValue
-
-    environ = os.environ if environ is None else environ
-    settings.default_of(name)
-    settings.set_dotted(settings.global_path(environ), name, value)
-    return ConfigValue(name, value, "global")
+    return fetch_objects(session, digests)

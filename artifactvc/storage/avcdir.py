@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from artifactvc.errors import NewerFormat, NoRepository, StorageError
 from artifactvc.storage.bindings import Bindings
@@ -26,6 +26,9 @@ from artifactvc.storage.log import Log
 from artifactvc.storage.settings import edit_toml, load_toml
 from artifactvc.storage.store import Store
 from artifactvc.util.files import locked, make_directories, sync_directory, write_atomic, write_new, writing
+
+if TYPE_CHECKING:
+    from artifactvc.storage.writer import StoreWriter
 
 NAME: Final = ".artifacts"
 FORMAT: Final = 1
@@ -152,6 +155,12 @@ class AvcDir:
     def store(self) -> Store:
         """The objects."""
         return Store(self.root, self.connect)
+
+    def writer(self) -> StoreWriter:
+        """A writer of objects; the caller holds the store's lock, shared (protocol L2)."""
+        from artifactvc.storage.writer import StoreWriter
+
+        return StoreWriter(self.store)
 
     @cached_property
     def drafts(self) -> Drafts:

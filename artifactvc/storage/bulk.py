@@ -51,7 +51,7 @@ def put_batches(writer: StoreWriter, batches: Sequence[Batch], *, move: bool = F
     """
     count = min(workers(), len(batches))
     many = sum(len(batch.names) for batch in batches) >= FORK_FILES
-    if move or count < 2 or not many or not writer.expect_many():
+    if move or count < 2 or not many or not writer.packing.expect_many():
         for batch in batches:
             yield _read(writer, batch, move=move)
         return

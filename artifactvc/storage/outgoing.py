@@ -57,13 +57,13 @@ def outgoing_files(store: Store, digests: Sequence[Digest], tmp: Path) -> Iterat
             raise MissingObject(digest)
         size = path.stat().st_size
         yield Outgoing(secrets.token_hex(16), path, [PackRow(digest, 0, size, size, RAW)])
-    names = store.pack_names()
+    names = store.packs.names()
     gathered: PackWriter | None = None
     try:
         for serial, rows in by_pack.items():
             source = store.packs_dir / names[serial]
             large = sum(row.stored for row in rows) >= _WHOLE
-            if large and len(rows) == len(store.places.pack_rows(serial)) == store.table_size(serial):
+            if large and len(rows) == len(store.places.pack_rows(serial)) == store.places.objects_of(serial):
                 for _ in _checked(store, serial, rows):
                     pass
                 yield Outgoing(f"{secrets.token_hex(16)}.pack", source, sorted(rows, key=lambda row: row.offset))
@@ -88,8 +88,8 @@ def _finished(pack: PackWriter) -> Outgoing:
 
 
 def _checked(store: Store, serial: int, rows: list[PackRow]) -> Iterator[tuple[PackRow, bytes]]:
-    where = f"pack '{store.pack_names()[serial]}'"
-    for row, stored in iter_stored(store.pack_fd(serial), rows):
+    where = f"pack '{store.packs.name(serial)}'"
+    for row, stored in iter_stored(store.packs.fd(serial), rows):
         data = stored if row.codec == RAW else decode_object(stored, row.codec, row.length, where)
         actual = digest_bytes(data)
         if actual != row.digest:

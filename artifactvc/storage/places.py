@@ -102,6 +102,11 @@ class Places:
         """Name -> serial number of every pack that has rows."""
         return dict(self.connection.execute("SELECT name, serial FROM pack").fetchall())
 
+    def objects_of(self, serial: int) -> int:
+        """How many objects a pack holds, whether or not each has its row there (another pack may have it too)."""
+        row = self.connection.execute("SELECT objects FROM pack WHERE serial = ?", (serial,)).fetchone()
+        return int(row[0]) if row else 0
+
     def pack_rows(self, serial: int) -> list[PackRow]:
         """The rows of one pack."""
         rows = self.connection.execute(

@@ -38,10 +38,11 @@ from artifactvc.errors import (
 from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
 from artifactvc.storage.database import begin, connect
 from artifactvc.storage.log import entry_name
+from artifactvc.storage.probe import open_transport
 from artifactvc.storage.remote_index import MAX_BYTES as MAX_INDEX_BYTES
 from artifactvc.storage.remote_index import Place, decode_places
 from artifactvc.storage.rows import SqliteRows, clear_names
-from artifactvc.storage.transport import RemoteOptions, Transport, open_transport
+from artifactvc.storage.transport import RemoteOptions, Transport
 from artifactvc.util.files import make_directories, write_atomic
 
 HEAD: Final = "remote"

@@ -79,7 +79,7 @@ class S3Transport:
                 use_listings_cache=False,
             )
         except Exception as error:
-            raise self._explained(error) from error
+            raise _explain(self.url, error) from error
         fs.retries = retries
         return fs
 
@@ -100,7 +100,7 @@ class S3Transport:
         except AvcError:
             raise
         except Exception as error:
-            raise self._explained(error) from error
+            raise _explain(self.url, error) from error
         return result
 
     def _key(self, name: str) -> str:
@@ -109,36 +109,6 @@ class S3Transport:
 
     async def _call(self, method: str, name: str, fs: Any = None, **values: Any) -> Any:
         return await (fs or self._fs)._call_s3(method, Bucket=self.bucket, Key=self._key(name), **values)
-
-    # ---- errors ----------------------------------------------------------------------------------
-
-    def _explained(self, error: BaseException, name: str = "") -> AvcError:
-        """What to tell people about an error of s3fs, botocore or the connection."""
-        status, code = _status(error)
-        kind = type(_root(error)).__name__
-        what = f"'{name}' at '{self.url}'" if name else f"'{self.url}'"
-        if code == "NoSuchBucket":
-            return RemoteMissing(f"bucket '{self.bucket}' does not exist", hint="make it, or check the address")
-        if status == 404 or isinstance(error, FileNotFoundError):
-            return RemoteMissing(f"{what} is not there")
-        if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
-            return RemoteRefused(
-                f"there are no credentials for {what}: {_root(error)}",
-                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile",
-            )
-        if status in (401, 403) or isinstance(error, PermissionError):
-            return RemoteRefused(
-                f"{what} refuses these credentials{f' ({code})' if code else ''}",
-                hint="check the credentials and the bucket's policy",
-            )
-        if status in (301, 307):
-            return StorageError(f"{what} is in another region", hint="name it: 'avc remote add … --region R'")
-        if _connection_failed(error) or (status or 0) >= 500:
-            detail = code or kind
-            return RemoteUnavailable(
-                f"{what} does not answer ({detail})", hint="check the network and the address, and try again"
-            )
-        return StorageError(f"{what} failed: {str(_root(error))[:300]}")
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -160,7 +130,7 @@ class S3Transport:
                 if _status(error)[0] == 416:
                     return b""
                 if not _connection_failed(error) or attempt + 1 == self._options.retries:
-                    raise self._explained(error, name) from error
+                    raise _explain(self.url, error, name) from error
                 await asyncio.sleep(random.uniform(0.05, 0.2) * 2**attempt)
         raise AssertionError("unreachable")
 
@@ -288,7 +258,7 @@ class S3Transport:
                     if status == 412 or isinstance(error, FileExistsError):
                         return False
                     if status != 409:
-                        explained = self._explained(error, name)
+                        explained = _explain(self.url, error, name)
                         if isinstance(explained, RemoteUnavailable):
                             raise OutcomeUnknown(explained.message, hint=explained.hint) from error
                         raise explained from error
@@ -305,6 +275,35 @@ class S3Transport:
         if self.read_only:
             raise ReadOnly(f"the remote '{self.url}' is read-only")
         self._run(lambda: self._call("delete_object", name))
+
+
+def _explain(url: str, error: BaseException, name: str = "") -> AvcError:
+    """What to tell people about an error of s3fs, botocore or the connection."""
+    status, code = _status(error)
+    kind = type(_root(error)).__name__
+    what = f"'{name}' at '{url}'" if name else f"'{url}'"
+    if code == "NoSuchBucket":
+        return RemoteMissing(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
+    if status == 404 or isinstance(error, FileNotFoundError):
+        return RemoteMissing(f"{what} is not there")
+    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
+        return RemoteRefused(
+            f"there are no credentials for {what}: {_root(error)}",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile",
+        )
+    if status in (401, 403) or isinstance(error, PermissionError):
+        return RemoteRefused(
+            f"{what} refuses these credentials{f' ({code})' if code else ''}",
+            hint="check the credentials and the bucket's policy",
+        )
+    if status in (301, 307):
+        return StorageError(f"{what} is in another region", hint="name it: 'avc remote add … --region R'")
+    if _connection_failed(error) or (status or 0) >= 500:
+        detail = code or kind
+        return RemoteUnavailable(
+            f"{what} does not answer ({detail})", hint="check the network and the address, and try again"
+        )
+    return StorageError(f"{what} failed: {str(_root(error))[:300]}")
 
 
 async def _gather(work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> list[T]:

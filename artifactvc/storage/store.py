@@ -14,24 +14,20 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from artifactvc.core.model import EMPTY, Digest
-from artifactvc.errors import AvcError, BadPack, DigestMismatch, MissingObject, NewerFormat
+from artifactvc.errors import BadPack, DigestMismatch, MissingObject
 from artifactvc.storage import loose, packs
 from artifactvc.storage.loose import own_path
+from artifactvc.storage.packset import PackSet
 from artifactvc.storage.places import OWN, Location, Places, Stamp
+from artifactvc.storage.trash import restore
 from artifactvc.util.hashing import StreamDigest, digest_bytes
-
-if TYPE_CHECKING:
-    from artifactvc.storage.sweep import SettleResult, SweepResult
-    from artifactvc.storage.writer import StoreWriter
 
 _EMPTY: Final = bytes.fromhex(EMPTY)
 _CACHED_BYTES: Final = 48 << 20
-_OPEN_PACKS: Final = 64
 
 
 def stamp_of(stat: os.stat_result) -> Stamp:
@@ -46,51 +42,13 @@ class Store:
         self.root, self.tmp = root, root / "tmp"
         self.packs_dir, self.objects_dir, self.trash_dir = root / "packs", root / "objects", root / "trash"
         self.places = Places(connect)
-        self._fds: OrderedDict[str, int] = OrderedDict()
+        self.packs = PackSet(self.packs_dir, self.places)
         self._cache: OrderedDict[Digest, bytes] = OrderedDict()
         self._cached = 0
 
-    # ---- which packs are there -------------------------------------------------------------------
-
-    @cached_property
-    def _serials(self) -> dict[int, str]:
-        """Serial number -> name of every pack that has rows and is really there; looked up once."""
-        return self._look()
-
-    def _look(self) -> dict[int, str]:
-        """Compare ``packs/`` with the index: register packs it does not know, forget those that are gone."""
-        try:
-            there = {name for name in os.listdir(self.packs_dir) if name.endswith(".pack")}
-        except FileNotFoundError:
-            there = set()
-        known = self.places.packs()
-        for name in there - known.keys():
-            try:
-                self._register(name)
-            except (BadPack, NewerFormat, FileNotFoundError):
-                continue  # fsck names it; its objects are simply not known to be here
-        for name in known.keys() - there:
-            self.places.drop_pack(known[name])
-        if there != known.keys():
-            known = self.places.packs()
-        return {serial: name for name, serial in known.items() if name in there}
-
-    def _register(self, name: str) -> None:
-        path = self.packs_dir / name
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            rows = packs.read_table(fd, f"pack '{name}'")
-            self.places.register_pack(name, rows, os.fstat(fd).st_size)
-        finally:
-            os.close(fd)
-
-    def refresh(self) -> None:
-        """Look again which packs are there."""
-        self.__dict__["_serials"] = self._look()
-
     def intact_generation(self) -> int:
         """A number that is the same as long as no object left the store; compares ``packs/`` with the index."""
-        self.refresh()
+        self.packs.refresh()
         return self.places.generation()
 
     def own_intact(self) -> bool:
@@ -105,20 +63,13 @@ class Store:
         """Those of *digests* that are here: a row, and the file it speaks of."""
         wanted = list(dict.fromkeys(digests))
         found = self._present(wanted)
-        if len(found) < len(wanted) and self._changed():
-            self.refresh()
+        if len(found) < len(wanted) and self.packs.changed():
+            self.packs.refresh()
             found = self._present(wanted)
         return found
 
-    def _changed(self) -> bool:
-        try:
-            there = sum(name.endswith(".pack") for name in os.listdir(self.packs_dir))
-        except FileNotFoundError:
-            there = 0
-        return there != len(self._serials)
-
     def _present(self, wanted: list[Digest]) -> set[Digest]:
-        serials = self._serials
+        serials = self.packs.names()
         held = self.places.packs_of([bytes.fromhex(digest) for digest in wanted])
         found = set()
         for digest in wanted:
@@ -146,20 +97,16 @@ class Store:
         """Bytes that those of *digests* that are here take on disk, once each."""
         return sum(location.stored for location in self.places.locate(digests).values())
 
-    def count(self) -> int:
-        """How many objects are known to be here."""
-        return self.places.count()
-
     def iter_all(self) -> Iterator[tuple[Digest, int]]:
         """(digest, bytes) of every object, pack by pack."""
-        for serial in list(self._serials):
+        for serial in self.packs.names():
             for row in sorted(self.places.pack_rows(serial), key=lambda row: row.offset):
                 yield row.digest, row.length
         yield from self.places.own()
 
     def _locate(self, digest: Digest) -> Location | None:
         location = self.places.locate([digest]).get(digest)
-        if location is None or (location.pack != OWN and location.pack not in self._serials):
+        if location is None or (location.pack != OWN and location.pack not in self.packs):
             return None
         return location
 
@@ -175,9 +122,9 @@ class Store:
             return cached
         data = self._read(digest)
         if data is None:
-            self.refresh()
+            self.packs.refresh()
             data = self._read(digest)
-        if data is None and self.restore_from_trash(digest):
+        if data is None and restore(self.trash_dir, self.objects_dir, self.packs, self.places, digest):
             data = self._read(digest)
         if data is None:
             raise MissingObject(digest)
@@ -199,9 +146,8 @@ class Store:
                 data = own_path(self.objects_dir, digest).read_bytes()
                 where = "objects/"
             else:
-                name = self._serials[location.pack]
-                where = f"pack '{name}'"
-                stored = os.pread(self._pack_fd(name), location.stored, location.offset)
+                where = f"pack '{self.packs.name(location.pack)}'"
+                stored = os.pread(self.packs.fd(location.pack), location.stored, location.offset)
                 data = packs.decode_object(stored, location.codec, location.length, where)
         except FileNotFoundError:
             return None
@@ -212,24 +158,15 @@ class Store:
             raise DigestMismatch(digest, actual, where)
         return data
 
-    def _pack_fd(self, name: str) -> int:
-        fd = self._fds.get(name)
-        if fd is None:
-            while len(self._fds) >= _OPEN_PACKS:
-                os.close(self._fds.popitem(last=False)[1])
-            fd = self._fds[name] = os.open(self.packs_dir / name, os.O_RDONLY | os.O_CLOEXEC)
-        return fd
-
     def read_many(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, bytes]]:
         """Objects that are in packs, checked, in the order in which they lie there; others are left out."""
         by_pack: dict[int, list[packs.PackRow]] = {}
         for digest, location in self.places.locate(digests).items():
-            if location.pack != OWN and location.pack in self._serials:
+            if location.pack != OWN and location.pack in self.packs:
                 by_pack.setdefault(location.pack, []).append(packs.PackRow(digest, *location[1:]))
         for serial, rows in by_pack.items():
-            name = self._serials[serial]
-            for row, stored in packs.iter_stored(self._pack_fd(name), rows):
-                where = f"pack '{name}'"
+            where = f"pack '{self.packs.name(serial)}'"
+            for row, stored in packs.iter_stored(self.packs.fd(serial), rows):
                 data = stored if row.codec == packs.RAW else packs.decode_object(stored, row.codec, row.length, where)
                 actual = digest_bytes(data)
                 if actual != row.digest:
@@ -306,88 +243,26 @@ class Store:
             raise MissingObject(digest)
         self._verify_own(digest, path)
 
-    # ---- the rest is elsewhere -----------------------------------------------------------------------
-
-    def writer(self) -> StoreWriter:
-        """A writer; the caller holds the store's lock, shared."""
-        from artifactvc.storage.writer import StoreWriter
-
-        return StoreWriter(self)
-
     def rescan(self, *, rebuild: bool = False) -> None:
         """Build the rows anew from the packs and ``objects/`` alone, or only add what is missing."""
         if rebuild:
             self.places.clear()
-        self.refresh()
+        self.packs.refresh()
         for directory in sorted(self.objects_dir.iterdir()) if self.objects_dir.is_dir() else ():
             for path in directory.iterdir():
                 digest = directory.name + path.name
                 if len(digest) == 64 and not self.places.locate([digest]):
                     self.places.register_own(digest, path.stat().st_size, None)
 
-    def pack_names(self) -> dict[int, str]:
-        """Serial number -> name of the packs that are here."""
-        return dict(self._serials)
-
-    def pack_fd(self, serial: int) -> int:
-        """The open file of a pack that is here; the store closes it."""
-        return self._pack_fd(self._serials[serial])
-
-    def table_size(self, serial: int) -> int:
-        """How many objects a pack holds, whether or not the index has a row for each (another pack may have it too)."""
-        row = self.places.connection.execute("SELECT objects FROM pack WHERE serial = ?", (serial,)).fetchone()
-        return int(row[0]) if row else 0
-
     def forget_pack(self, serial: int) -> None:
-        """Close what is open of a pack, and drop its rows: the first step of removing it."""
-        name = self._serials.pop(serial, None)
-        if name is not None and name in self._fds:
-            os.close(self._fds.pop(name))
-        self.places.drop_pack(serial)
+        """Drop a pack's rows, and what is remembered of its bytes: the first step of removing it."""
+        self.packs.forget(serial)
         self._cache.clear()
         self._cached = 0
 
-    def sweep(self, keep: set[bytes], label: str) -> SweepResult:
-        """Move every object that is not in *keep* to ``trash/<label>``; the caller holds the lock alone."""
-        from artifactvc.storage import sweep
-
-        return sweep.sweep(self, keep, label)
-
-    def plan_sweep(self, keep: set[bytes]) -> SweepResult:
-        """What ``sweep`` would move."""
-        from artifactvc.storage import sweep
-
-        return sweep.plan(self, keep)
-
-    def settle_trash(self, needed: Callable[[Digest], bool], older_than: float) -> SettleResult:
-        """Move back what is needed; unlink the rest of what was trashed before *older_than* (epoch seconds)."""
-        from artifactvc.storage import sweep
-
-        return sweep.settle(self, needed, older_than)
-
-    def restore_from_trash(self, digest: Digest) -> bool:
-        """Bring one object back from the trash, if it is there (protocol L3)."""
-        from artifactvc.storage import sweep
-
-        try:
-            return sweep.restore_one(self, digest)
-        except (AvcError, OSError):
-            return False  # a read-only or half-removed trash: the object is missing, and said to be
-
-    def quarantine(self, digest: Digest) -> None:
-        """Set a damaged object aside, so that a sound copy can take its place."""
-        from artifactvc.storage import sweep
-
-        sweep.quarantine(self, digest)
-
-    def trash_bytes(self) -> int:
-        """Bytes that lie in the trash."""
-        return sum(path.stat().st_size for path in self.trash_dir.rglob("*") if path.is_file())
-
     def close(self) -> None:
         """Close the packs that are open."""
-        while self._fds:
-            os.close(self._fds.popitem()[1])
+        self.packs.close()
 
 
 def _trusted(recorded: Stamp, now: Stamp) -> bool:

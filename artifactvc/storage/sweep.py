@@ -12,17 +12,18 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import AvcError, BadPack
+from artifactvc.errors import AvcError
 from artifactvc.storage import packs
 from artifactvc.storage.database import begin
 from artifactvc.storage.loose import own_path
-from artifactvc.storage.packs import PackRow, PackWriter
+from artifactvc.storage.packs import PackWriter
 from artifactvc.storage.places import OWN
 from artifactvc.storage.store import Store
-from artifactvc.util.files import make_directories, sync_directory, temporary
+from artifactvc.storage.trash import DAMAGED, move_back, objects_in
+from artifactvc.util.files import make_directories, sync_directory, sync_file, temporary
 
 
 class SweepResult(NamedTuple):
@@ -52,7 +53,7 @@ def _plan(store: Store, keep: set[bytes]) -> _Plan:
     whole: list[int] = []
     rewrite: list[int] = []
     objects = size = 0
-    for serial in store.pack_names():
+    for serial in store.packs.names():
         rows = store.places.pack_rows(serial)
         total = sum(row.stored for row in rows)
         dead = [row for row in rows if bytes.fromhex(row.digest) not in keep]
@@ -85,7 +86,7 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
         return SweepResult(0, 0)
     target = store.trash_dir / label
     make_directories(target)
-    names = store.pack_names()
+    names = store.packs.names()
     for serial in found.whole + found.rewrite:
         if serial in found.rewrite:
             _rewrite(store, serial, keep)
@@ -105,7 +106,7 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
 
 def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
     """Write the needed objects of a pack into a new one, durable and in place; then its rows replace the old one's."""
-    name = store.pack_names()[serial]
+    name = store.packs.name(serial)
     rows = [row for row in store.places.pack_rows(serial) if bytes.fromhex(row.digest) in keep]
     pack = PackWriter(temporary(store.tmp, "pack"))
     fd = os.open(store.packs_dir / name, os.O_RDONLY | os.O_CLOEXEC)
@@ -113,6 +114,7 @@ def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
         for row, stored in packs.iter_stored(fd, rows):
             pack.add_stored(row, bytes(stored))
         pack.finish()
+        sync_file(pack.staged)
         new = f"{secrets.token_hex(16)}.pack"
         os.rename(pack.staged, store.packs_dir / new)
     except BaseException:
@@ -123,10 +125,7 @@ def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
     sync_directory(store.packs_dir)
     with begin(store.places.connection):
         store.forget_pack(serial)
-        store.places.register_pack(new, pack.rows, pack.size)
-
-
-_OLD: Final = ".pack"
+        store.places.register_pack(new, pack.rows, packs.whole_size(pack.size - len(packs.MAGIC), len(pack.rows)))
 
 
 def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) -> SettleResult:
@@ -139,7 +138,7 @@ def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) ->
             continue
         young = directory.stat().st_mtime > older_than
         for path in sorted(directory.iterdir()):
-            back = _restore(store, path, needed)
+            back = 0 if directory.name == DAMAGED else _restore(store, path, needed)
             restored += back
             if back or young:
                 continue
@@ -153,63 +152,17 @@ def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) ->
 
 def _restore(store: Store, path: Path, needed: Callable[[Digest], bool]) -> int:
     """Move *path* back if something in it is needed and no longer here; how many objects that saves."""
-    if path.name.endswith(_OLD):
-        rows = _table(path)
-        wanted = [row.digest for row in rows if needed(row.digest)]
-    else:
-        wanted = [path.name] if len(path.name) == 64 and needed(path.name) else []
+    wanted = [digest for digest in objects_in(path) if needed(digest)]
     lacking = set(wanted) - store.has(wanted) if wanted else set()
-    if not lacking:
-        return 0
-    _move_back(store, path)
+    if lacking:
+        move_back(path, store.objects_dir, store.packs, store.places)
     return len(lacking)
-
-
-def _table(path: Path) -> list[PackRow]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return packs.read_table(fd, f"pack '{path.name}' in the trash")
-    except BadPack:
-        return []
-    finally:
-        os.close(fd)
-
-
-def _move_back(store: Store, path: Path) -> None:
-    if path.name.endswith(_OLD):
-        os.rename(path, store.packs_dir / path.name)
-        sync_directory(store.packs_dir)
-    else:
-        target = own_path(store.objects_dir, path.name)
-        make_directories(target.parent)
-        os.rename(path, target)
-        sync_directory(target.parent)
-        store.places.register_own(path.name, target.stat().st_size, None)
-    store.refresh()
-
-
-def restore_one(store: Store, digest: Digest) -> bool:
-    """Look for one object in the trash, and bring it back with its pack."""
-    if not store.trash_dir.is_dir():
-        return False
-    for directory in sorted(store.trash_dir.iterdir(), reverse=True):
-        if directory.name.startswith("damaged"):
-            continue
-        own = directory / digest
-        if own.exists():
-            _move_back(store, own)
-            return True
-        for path in directory.glob("*.pack"):
-            if any(row.digest == digest for row in _table(path)):
-                _move_back(store, path)
-                return True
-    return False
 
 
 def quarantine(store: Store, digest: Digest) -> None:
     """Set a damaged object aside in ``trash/damaged``; the sound objects of its pack stay known."""
     location = store.places.locate([digest]).get(digest)
-    target = store.trash_dir / "damaged"
+    target = store.trash_dir / DAMAGED
     make_directories(target)
     path = own_path(store.objects_dir, digest)
     if location is None or location.pack == OWN:
@@ -218,7 +171,7 @@ def quarantine(store: Store, digest: Digest) -> None:
             os.rename(path, target / digest)
             sync_directory(path.parent)
         return
-    name = store.pack_names().get(location.pack)
+    name = store.packs.names().get(location.pack)
     if name is None:
         store.places.drop([digest])
         return
@@ -229,7 +182,7 @@ def quarantine(store: Store, digest: Digest) -> None:
         store.forget_pack(location.pack)
     os.rename(store.packs_dir / name, target / name)
     sync_directory(store.packs_dir)
-    store.refresh()
+    store.packs.refresh()
 
 
 def _sound(store: Store, digest: Digest) -> bool:

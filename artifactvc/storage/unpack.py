@@ -57,7 +57,7 @@ def locate(store: Store, files: Sequence[File]) -> Located:
     for file in files:
         by_digest.setdefault(file.digest, []).append(file)
     packed = store.places.in_packs(by_digest)
-    names = store.pack_names()
+    names = store.packs.names()
     found = {row.digest for serial, rows in packed.items() if serial in names for row in rows}
     own = [file for file in files if file.digest not in found]
     return Located({serial: rows for serial, rows in packed.items() if serial in names}, own, by_digest)
@@ -83,7 +83,7 @@ def write_packed(
             advance(len(lot.rows))
         return
     for lot in lots:
-        store.pack_fd(lot.serial)
+        store.packs.fd(lot.serial)
     share = -(-len(lots) // count)  # neighbours to one child, so that a directory has one writer
     shares = [lots[number * share : (number + 1) * share] for number in range(count)]
 
@@ -120,8 +120,8 @@ def _write(
 ) -> tuple[list[str], array[int]]:
     paths: list[str] = []
     stats = array("q")
-    where = f"pack '{store.pack_names()[lot.serial]}'"
-    for row, stored in iter_stored(store.pack_fd(lot.serial), lot.rows):
+    where = f"pack '{store.packs.name(lot.serial)}'"
+    for row, stored in iter_stored(store.packs.fd(lot.serial), lot.rows):
         data = stored if row.codec == RAW else memoryview(decode_object(stored, row.codec, row.length, where))
         actual = blake3(data).hexdigest()
         if actual != row.digest:

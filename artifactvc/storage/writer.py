@@ -10,46 +10,33 @@ until the draft or log entry that names the objects is durable (L2).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import stat as stat_module
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from blake3 import blake3
 
-from artifactvc.core.model import EMPTY, Digest
+from artifactvc.core.model import Digest
 from artifactvc.errors import BadPack, DigestMismatch, UnreadableFile, UnstableFile, UnsupportedFile
 from artifactvc.storage import loose, packs
 from artifactvc.storage.loose import own_path
-from artifactvc.storage.packs import SMALL, PackRow, PackWriter
-from artifactvc.storage.places import OWN, Stamp
+from artifactvc.storage.packing import Packing
+from artifactvc.storage.packs import SMALL, PackRow
+from artifactvc.storage.places import Stamp
 from artifactvc.storage.store import Store, stamp_of
-from artifactvc.util.files import make_directories, sync_directory, sync_file, temporary, writing
+from artifactvc.util.files import make_directories, sync_directory, temporary, writing
 from artifactvc.util.hashing import StreamDigest, digest_bytes
 from artifactvc.util.text import escape
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Up to so many objects, the digests that are here are held in memory while writing.
-_KNOWN_LIMIT: Final = 300_000
-#: From the so-manieth question on: a few are asked of the index one by one.
-_MANY: Final = 200
 
 
 def _same(a: os.stat_result, b: os.stat_result) -> bool:
     return (a.st_size, a.st_mtime_ns, a.st_ctime_ns, a.st_ino) == (b.st_size, b.st_mtime_ns, b.st_ctime_ns, b.st_ino)
-
-
-class Finished(NamedTuple):
-    """A pack whose bytes are durable under its temporary name."""
-
-    staged: Path
-    rows: list[PackRow]
-    size: int  # bytes of magic and objects
 
 
 class StoreWriter:
@@ -57,41 +44,10 @@ class StoreWriter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._pack: PackWriter | None = None
-        self._syncing: list[tuple[threading.Thread, list[BaseException]]] = []
-        self._child = False  # a forked child, whose packs the parent syncs
-        self._done: list[Finished] = []
+        self.packing = Packing(store)
         self._own: list[tuple[Digest, int, Stamp | None]] = []
         self._directories: set[Path] = set()
         self._adopted: list[tuple[str, list[PackRow], int]] = []
-        self._fresh: set[bytes] = set()
-        self._known: set[bytes] | None = None
-        self._questions = 0
-
-    def expect_many(self) -> bool:
-        """Get ready to be forked: children must not use the index. False where it is too large to hold in memory."""
-        if self._known is None:
-            self._load_known()
-        return self._known is not None
-
-    def _load_known(self) -> None:
-        store = self._store
-        names = store.pack_names()
-        if store.count() <= _KNOWN_LIMIT:
-            rows = store.places.connection.execute("SELECT digest, pack FROM object WHERE pack != 0")
-            self._known = {digest for digest, serial in rows if serial in names}
-
-    def _holds(self, key: bytes) -> bool:
-        """Whether the object with this digest (32 bytes) is in a pack here, or was put by this writer."""
-        if key in self._fresh or key == _EMPTY_KEY:
-            return True
-        self._questions += 1
-        if self._questions == _MANY:
-            self._load_known()
-        if self._known is not None:
-            return key in self._known
-        serial = self._store.places.packs_of([key]).get(key)
-        return serial is not None and serial != OWN and serial in self._store.pack_names()
 
     # ---- putting -----------------------------------------------------------------------------------
 
@@ -105,58 +61,11 @@ class StoreWriter:
 
     def put_small(self, key: bytes, data: bytes) -> None:
         """Store small *data* whose digest is *key* (32 bytes), as the caller has just worked out."""
-        if not self._holds(key):
-            self._add(key, data)
+        self.packing.add(key, data)
 
     def put_node(self, data: bytes) -> Digest:
         """Store a manifest node."""
         return self.put(data, node=True)
-
-    def _add(self, key: bytes, data: bytes) -> None:
-        pack = self._pack
-        if pack is None:
-            pack = self._pack = PackWriter(temporary(self._store.tmp, "pack"))
-        pack.add(key.hex(), data)
-        self._fresh.add(key)
-        if pack.size >= packs.TARGET:
-            self._finish_pack()
-
-    def _finish_pack(self) -> None:
-        """Write the table of the pack being filled; a thread syncs it while the next one is filled."""
-        pack, self._pack = self._pack, None
-        if pack is None:
-            return
-        try:
-            pack.finish()
-        except BaseException:
-            pack.discard()
-            raise
-        done = Finished(pack.staged, pack.rows, pack.size)
-        if self._child:
-            self._done.append(done)  # the parent syncs it
-        else:
-            self._sync(done)
-
-    def _sync(self, done: Finished) -> None:
-        failed: list[BaseException] = []
-
-        def sync() -> None:
-            try:
-                sync_file(done.staged)
-            except BaseException as error:  # noqa: BLE001  raised again by close, in the caller's thread
-                failed.append(error)
-
-        self._done.append(done)
-        thread = threading.Thread(target=sync, name="avc-sync")
-        thread.start()
-        self._syncing.append((thread, failed))
-
-    def _join(self) -> None:
-        while self._syncing:
-            thread, failed = self._syncing.pop(0)
-            thread.join()
-            if failed:
-                raise failed[0]
 
     def put_file(self, path: str, *, move: bool = False) -> tuple[Digest, os.stat_result]:
         """Store the file at *path*, read once; its digest, and what ``fstat`` said of the bytes read.
@@ -241,15 +150,16 @@ class StoreWriter:
     def _place(self, digest: Digest, staged: Path, fd: int) -> None:
         """Sync the bytes and give them their name, unless the object is here already."""
         path = own_path(self._store.objects_dir, digest)
-        if self._holds(bytes.fromhex(digest)) or path.exists():
-            self._own.append((digest, os.fstat(fd).st_size, None))
+        size = os.fstat(fd).st_size
+        if self.packing.holds(bytes.fromhex(digest)) or path.exists():
+            self._own.append((digest, size, None))
             return
         os.fsync(fd)
         if not path.parent.is_dir():
             make_directories(path.parent)
         os.rename(staged, path)
         self._directories.add(path.parent)
-        self._own.append((digest, os.fstat(fd).st_size, stamp_of(os.fstat(fd))))
+        self._own.append((digest, size, stamp_of(os.fstat(fd))))
 
     def put_stream(self, chunks: Iterable[bytes], digest: Digest | None) -> Digest:
         """Store bytes that come in pieces; with *digest*, DigestMismatch unless that is theirs."""
@@ -288,17 +198,9 @@ class StoreWriter:
 
     def adopt_pack(self, staged: Path) -> None:
         """Take over a downloaded pack in ``tmp/``: its table and every object in it are checked first (H2)."""
-        what = "a downloaded pack"
         fd = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            rows = packs.read_table(fd, what)
-            for row, stored in packs.iter_stored(fd, rows):
-                data = packs.decode_object(stored, row.codec, row.length, what)
-                actual = digest_bytes(data)
-                if actual != row.digest:
-                    raise DigestMismatch(row.digest, actual, what)
-            if not rows:
-                raise BadPack(f"{what} is empty")
+            rows = _verified(fd, "a downloaded pack")
             os.fchmod(fd, 0o444)
             os.fsync(fd)
             size = os.fstat(fd).st_size
@@ -307,7 +209,7 @@ class StoreWriter:
         name = f"{secrets.token_hex(16)}.pack"
         os.rename(staged, self._store.packs_dir / name)
         self._adopted.append((name, rows, size))
-        self._fresh.update(bytes.fromhex(row.digest) for row in rows)
+        self.packing.fresh.update(bytes.fromhex(row.digest) for row in rows)
 
     # ---- closing -----------------------------------------------------------------------------------
 
@@ -321,27 +223,27 @@ class StoreWriter:
 
         try:
             with writing(self._store.root):
-                self._finish_pack()
-                if not (self._done or self._adopted or self._own):
+                self.packing.finish()
+                if not (self.packing.done or self._adopted or self._own):
                     return
-                names = [f"{secrets.token_hex(16)}.pack" for _ in self._done]
+                names = [f"{secrets.token_hex(16)}.pack" for _ in self.packing.done]
                 with begin(self._store.places.connection):
                     self._register(names)
-                    self._join()
-                    for name, done in zip(names, self._done, strict=True):
+                    self.packing.join()
+                    for name, done in zip(names, self.packing.done, strict=True):
                         os.rename(done.staged, self._store.packs_dir / name)
                     if names or self._adopted:
                         sync_directory(self._store.packs_dir)
                     for directory in sorted(self._directories):
                         sync_directory(directory)
+            self._store.packs.refresh()
         except BaseException:
             self.abort()
             raise
-        self._store.refresh()
 
     def _register(self, names: list[str]) -> None:
         places = self._store.places
-        for name, (_, rows, size) in zip(names, self._done, strict=True):
+        for name, (_, rows, size) in zip(names, self.packing.done, strict=True):
             places.register_pack(name, rows, packs.whole_size(size - len(packs.MAGIC), len(rows)))
         for name, rows, size in self._adopted:
             places.register_pack(name, rows, size)
@@ -351,36 +253,25 @@ class StoreWriter:
 
     def become_child(self) -> None:
         """After a fork: what the parent has begun is the parent's."""
-        self._child = True
-        self._pack, self._done, self._syncing, self._own, self._directories = None, [], [], [], set()
+        self.packing.become_child()
+        self._own, self._directories = [], set()
 
     def hand_over(self) -> tuple[Any, ...]:
         """In a child: say what the parent must sync, publish and register."""
         with writing(self._store.root):
-            self._finish_pack()
-        packs_done = [(os.fspath(p.staged), [tuple(row) for row in p.rows], p.size) for p in self._done]
+            finished = self.packing.hand_over()
         own = [(digest, size, tuple(stamp) if stamp else None) for digest, size, stamp in self._own]
-        return packs_done, own, [os.fspath(path) for path in self._directories]
+        return finished, own, [os.fspath(path) for path in self._directories]
 
-    def take_over(self, packs_done: list[Any], own: list[Any], directories: list[str]) -> None:
+    def take_over(self, finished: list[Any], own: list[Any], directories: list[str]) -> None:
         """In the parent: what a child has put is ours."""
-        for staged, rows, size in packs_done:
-            self._sync(Finished(Path(staged), [PackRow(*row) for row in rows], size))
-            self._fresh.update(bytes.fromhex(row[0]) for row in rows)
+        self.packing.take_over(finished)
         self._own += [(digest, size, Stamp(*stamp) if stamp else None) for digest, size, stamp in own]
         self._directories.update(map(Path, directories))
 
     def abort(self) -> None:
         """Drop what is not published; packs and files that are, are garbage for gc."""
-        for thread, _ in self._syncing:
-            thread.join()
-        if self._pack is not None:
-            with contextlib.suppress(OSError):
-                self._pack.discard()
-        for done in self._done:
-            with contextlib.suppress(OSError):
-                done.staged.unlink(missing_ok=True)
-        self._syncing, self._done, self._pack = [], [], None
+        self.packing.abort()
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -394,9 +285,6 @@ class StoreWriter:
             self.abort()
 
 
-_EMPTY_KEY: Final = bytes.fromhex(EMPTY)
-
-
 def _kind(mode: int) -> str:
     for test, name in (
         (stat_module.S_ISSOCK, "a socket"),
@@ -408,3 +296,15 @@ def _kind(mode: int) -> str:
         if test(mode):
             return name
     return "not a regular file"
+
+
+def _verified(fd: int, what: str) -> list[PackRow]:
+    """The rows of an open pack whose objects are all what their names promise; BadPack, DigestMismatch."""
+    rows = packs.read_table(fd, what)
+    for row, stored in packs.iter_stored(fd, rows):
+        actual = digest_bytes(packs.decode_object(stored, row.codec, row.length, what))
+        if actual != row.digest:
+            raise DigestMismatch(row.digest, actual, what)
+    if not rows:
+        raise BadPack(f"{what} is empty")
+    return rows

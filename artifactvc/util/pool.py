@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-import pickle
 import signal
 from collections.abc import Callable
 from types import TracebackType
@@ -60,6 +59,8 @@ class Children:
                 "a child process was killed", hint="is the machine out of memory? run the command again"
             ) from error
         if kind == "error":
+            import pickle
+
             raise pickle.loads(value)  # from our own child
         return value
 
@@ -116,6 +117,8 @@ def _run(work: Callable[[int, Send], None], number: int, pipe: Any) -> None:
 
 
 def _packed(error: BaseException) -> bytes:
+    import pickle
+
     try:
         data = pickle.dumps(error)
         pickle.loads(data)

@@ -1,0 +1,163 @@
+"""What a checkout would do, decided before anything is written.
+
+A file that differs from the version asked for is replaced only if it is what the base
+version has there; anything else in the way is a conflict. Files that the version does not
+have are removed only if they are tracked and unmodified (design, section 4).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artifactvc.core.manifest import walk
+from artifactvc.core.model import EMPTY, Change, Digest, Entry
+from artifactvc.core.results import PathChange
+from artifactvc.ops.changes import path_change
+from artifactvc.ops.presence import Presence
+from artifactvc.ops.session import Session
+from artifactvc.storage.bindings import Binding
+from artifactvc.storage.statcache import WIDTH, StatCache
+from artifactvc.storage.workspace import file_key
+
+
+@dataclass(frozen=True)
+class CheckoutOptions:
+    """How ``checkout`` writes."""
+
+    prefixes: tuple[str, ...] = ()
+    link: str | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """One directory to write: what of the artifact goes there, and the binding that it is, if any."""
+
+    root: Path
+    prefix: str
+    single: bool = False
+    binding: Binding | None = None
+
+    def inside(self, path: str) -> str:
+        """The path below ``root`` of an entry."""
+        if self.single:
+            return self.binding.path.rpartition("/")[2] if self.binding else path.rpartition("/")[2]
+        return path[len(self.prefix) + 1 :] if self.prefix else path
+
+
+@dataclass
+class Plan:
+    """What is to be done in one place. Paths are below its root."""
+
+    place: Place
+    target: dict[str, Entry]
+    write: list[tuple[str, Entry, bool]] = field(default_factory=list)  # path, entry, whether a file is replaced
+    chmod: list[tuple[str, Entry]] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    right: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    changes: list[PathChange] = field(default_factory=list)
+
+
+def entries_in(session: Session, root: Digest, place: Place, prefixes: Sequence[str]) -> dict[str, Entry]:
+    """The entries that belong in *place*, by path below it; references have no bytes to write."""
+    wanted = [prefix.strip("/") for prefix in prefixes]
+    out: dict[str, Entry] = {}
+    for entry in walk(root, session.node, place.prefix) if root != EMPTY else ():
+        if entry.kind == "r":
+            continue
+        if place.single != (entry.path == place.prefix and bool(place.prefix)):
+            continue
+        if wanted and not any(not p or entry.path == p or entry.path.startswith(p + "/") for p in wanted):
+            continue
+        out[place.inside(entry.path)] = entry
+    return out
+
+
+def plan_place(
+    session: Session, place: Place, key: tuple[str, str], base: Digest, digest: Digest, options: CheckoutOptions
+) -> Plan:
+    """Hold what stands in *place* against version *digest*; *base* is what the files there were taken from."""
+    plan = Plan(place, entries_in(session, digest, place, options.prefixes))
+    before = entries_in(session, base, place, options.prefixes) if base != digest else plan.target
+    if not place.root.is_dir():
+        plan.write = [(path, entry, False) for path, entry in plan.target.items()]
+        if options.dry_run:
+            plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
+        return plan
+    known = known_files(session, key, place) if place.binding is not None else {}
+    presence = Presence(place.root, {*plan.target, *before}, known)
+    for path, entry in plan.target.items():
+        _plan_entry(plan, presence, path, entry, before.get(path), options)
+    for path, entry in before.items():
+        if path not in plan.target and presence.exists(path):
+            if presence.holds(path, entry):
+                plan.remove.append(path)
+                plan.changes.append(path_change(Change(path, entry, None)))
+            else:
+                plan.kept.append(path)
+    _plan_directories(plan, presence)
+    return plan
+
+
+def known_files(session: Session, key: tuple[str, str], place: Place) -> dict[str, tuple[Sequence[int], Digest]]:
+    """Stat and digest of the files that the stat cache knows, by path below the place."""
+    assert place.binding is not None
+    cache = StatCache(session.avc.connect)
+    if place.single:
+        row = cache.row(file_key(place.binding.path))
+        rows = {"": row} if row else {}
+    else:
+        start = "" if place.binding.path == "." else place.binding.path
+        rows = {path[len(start) + 1 if start else 0 :]: row for path, row in cache.load(start).items()}
+    known: dict[str, tuple[Sequence[int], Digest]] = {}
+    for directory, row in rows.items():
+        stats = array("q")
+        stats.frombytes(row.stats)
+        for position, name in enumerate(row.names):
+            digest = row.digest(position)
+            if digest is not None:
+                path = f"{directory}/{name}" if directory else name
+                known[path] = stats[position * WIDTH : (position + 1) * WIDTH], digest
+    return known
+
+
+def _plan_entry(
+    plan: Plan, presence: Presence, path: str, entry: Entry, before: Entry | None, options: CheckoutOptions
+) -> None:
+    if not presence.exists(path):
+        plan.write.append((path, entry, False))
+        plan.changes.append(path_change(Change(path, None, entry)))
+        return
+    if presence.is_directory(path):
+        plan.write.append((path, entry, False))
+        plan.changes.append(path_change(Change(path, None, entry)))
+        return  # whether it will be empty by then is looked at when all removals are known
+    if presence.holds(path, entry):
+        plan.right.append(path)
+        return
+    plan.changes.append(path_change(Change(path, before, entry)))
+    if presence.holds_bytes(path, entry):
+        plan.chmod.append((path, entry))
+        return
+    plan.write.append((path, entry, True))
+    if not options.force and not (before is not None and presence.holds(path, before)):
+        plan.conflicts.append(path)
+
+
+def _plan_directories(plan: Plan, presence: Presence) -> None:
+    """A file where a directory must be, and a directory where a file must be, can go only if all in it may."""
+    going = set(plan.remove)
+    for path in plan.target:
+        parent = path.rpartition("/")[0]
+        while parent and presence.above_is_file(parent):
+            if presence.is_file(parent) and parent not in going:
+                plan.conflicts.append(parent)
+            parent = parent.rpartition("/")[0]
+        if presence.is_directory(path) and not presence.empties(path, going):
+            plan.conflicts.append(path + "/")

@@ -1,0 +1,66 @@
+"""What the environment and the user's own settings say: read in ``cli`` and ``sdk`` only (design, section 7)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artifactvc.core import names
+from artifactvc.errors import BadName
+from artifactvc.storage import settings
+
+if TYPE_CHECKING:
+    from artifactvc.core import results
+
+
+def variable(environ: Mapping[str, str], name: str) -> str | None:
+    """The value of ``AVC_<name>``, else of the ``WANDB_`` variable of the same meaning; None if empty."""
+    return environ.get(f"AVC_{name}") or environ.get(f"WANDB_{name}") or None
+
+
+def first(*values: object) -> str:
+    """The first of *values* that is not empty, as text."""
+    return next((str(value) for value in values if value), "")
+
+
+def project_from(workspace: Path) -> str:
+    """A project named like the workspace's directory."""
+    try:
+        return names.check_project(workspace.name)
+    except BadName:
+        return "uncategorized"
+
+
+def login(environ: Mapping[str, str]) -> str:
+    """The login name, from the environment or the user database."""
+    named = environ.get("USER") or environ.get("LOGNAME")
+    if named:
+        return named
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "unknown"
+
+
+def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
+    """One setting of the user's own file; no repository is needed."""
+    from artifactvc.core.results import ConfigValue
+
+    environ = os.environ if environ is None else environ
+    default = settings.default_of(name)
+    value = settings.get_dotted(settings.load_toml(settings.global_path(environ)), name)
+    return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
+
+
+def set_global(name: str, value: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
+    """Change one setting of the user's own file; no repository is needed."""
+    from artifactvc.core.results import ConfigValue
+
+    environ = os.environ if environ is None else environ
+    settings.default_of(name)
+    settings.set_dotted(settings.global_path(environ), name, value)
+    return ConfigValue(name, value, "global")
