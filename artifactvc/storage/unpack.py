@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from artifactvc.core.model import Digest
+from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import DigestMismatch, MissingObject
 from artifactvc.storage.packs import RAW, PackRow, decode_object, iter_stored
 from artifactvc.storage.place import Placer
@@ -49,6 +49,7 @@ class Located(NamedTuple):
     packed: dict[int, list[PackRow]]  # serial number of a pack -> rows wanted of it
     own: list[File]  # objects with a file of their own
     by_digest: dict[Digest, list[File]]
+    empty: list[File]  # files without a byte, whose object no store holds
 
 
 def locate(store: Store, files: Sequence[File]) -> Located:
@@ -59,8 +60,9 @@ def locate(store: Store, files: Sequence[File]) -> Located:
     packed = store.places.in_packs(by_digest)
     names = store.packs.names()
     found = {row.digest for serial, rows in packed.items() if serial in names for row in rows}
-    own = [file for file in files if file.digest not in found]
-    return Located({serial: rows for serial, rows in packed.items() if serial in names}, own, by_digest)
+    own = [file for file in files if file.digest not in found and file.digest != EMPTY]
+    here = {serial: rows for serial, rows in packed.items() if serial in names}
+    return Located(here, own, by_digest, by_digest.get(EMPTY, []))
 
 
 def write_packed(
@@ -76,6 +78,8 @@ def write_packed(
         rows.sort(key=_offset)
         lots += [_Packed(serial, rows[i : i + _LOT]) for i in range(0, len(rows), _LOT)]
     by_digest = located.by_digest
+    if located.empty:
+        yield _write_each(placer, located.empty, b"")
     count = min(workers(), len(lots))
     if count < 2 or sum(len(lot.rows) for lot in lots) < FORK_FILES:
         for lot in lots:
@@ -126,11 +130,19 @@ def _write(
         actual = blake3(data).hexdigest()
         if actual != row.digest:
             raise DigestMismatch(row.digest, actual, where)
-        for file in by_digest[row.digest]:
-            s = placer.write(file.path, data, executable=file.executable, replace=file.replace)
-            paths.append(file.path)
-            stats.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+        written, numbers = _write_each(placer, by_digest[row.digest], data)
+        paths += written
+        stats += numbers
     return paths, stats
+
+
+def _write_each(placer: Placer, files: Sequence[File], data: bytes | memoryview) -> tuple[list[str], array[int]]:
+    """Write the same bytes to each of *files*."""
+    stats = array("q")
+    for file in files:
+        s = placer.write(file.path, data, executable=file.executable, replace=file.replace)
+        stats.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+    return [file.path for file in files], stats
 
 
 def confirm(placer: Placer, paths: Sequence[str], stats: array[int]) -> None:
