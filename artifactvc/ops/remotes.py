@@ -152,19 +152,20 @@ def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bo
     """Read the log, then bring the bytes of the versions asked for; the workspace is not touched."""
     name = remote_name(session, name)
     fetched = fetch(session, name)
+    objects, size = session.brought_objects, session.brought_bytes
     wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
-    count = size = 0
+    planned = 0
     shown = []
     for found in wanted:
         lacking = list(missing_here(session, found.version["digest"]))
         label = f"{found.full_name}:{found.shown}"
         shown.append(label)
         if dry_run:
-            count += len(lacking)
+            planned += len(lacking)
             continue
-        brought = require_objects(session, lacking, label)
-        count, size = count + brought.objects, size + brought.bytes
-    return Pulled(fetched, tuple(shown), count, size, _checkouts(session, wanted), dry_run)
+        require_objects(session, lacking, label)
+    objects, size = session.brought_objects - objects, session.brought_bytes - size
+    return Pulled(fetched, tuple(shown), objects + planned, size, _checkouts(session, wanted), dry_run)
 
 
 def _default_versions(session: Session) -> list[Found]:

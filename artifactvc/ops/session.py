@@ -45,6 +45,8 @@ class Session:
     progress: Progress = field(default_factory=NoProgress)
     notices: list[str] = field(default_factory=list)
     clock: Callable[[], str] = now
+    brought_objects: int = 0  # fetched from remotes since the session was opened
+    brought_bytes: int = 0
     fetch_objects: FetchObjects = _nothing  # how to bring objects that are not here (ops/transfer.py)
     caught_up: bool = False
     _remotes: dict[str, Remote] = field(default_factory=dict)

@@ -125,7 +125,8 @@ def _compare(
     if seen is None:
         return None if entry is None else path_change(Change(path, entry, None))
     if entry is None:
-        return PathChange(path, "untracked", None, seen.stat.size, None, seen.digest)
+        # No digest: whether the stat cache happens to know it must not show.
+        return PathChange(path, "untracked", None, seen.stat.size, None, None)
     size = None if seen.kind == "l" else seen.stat.size
     if ("l" in (seen.kind, entry.kind) and seen.kind != entry.kind) or (entry.kind != "l" and size != entry.size):
         return PathChange(path, "modified", entry.size, size, entry.digest, None)

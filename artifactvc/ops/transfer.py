@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,14 +23,6 @@ from artifactvc.util.hashing import digest_bytes
 #: Ranges with a smaller gap between them are read as one.
 _GAP: Final = 64 << 10
 _RUN: Final = 16 << 20
-
-
-@dataclass(frozen=True)
-class Brought:
-    """What a transfer fetched."""
-
-    objects: int
-    bytes: int
 
 
 def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
@@ -56,17 +47,16 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
     return got
 
 
-def require_objects(session: Session, digests: Sequence[Digest], what: str) -> Brought:
+def require_objects(session: Session, digests: Sequence[Digest], what: str) -> None:
     """Fetch *digests*, all of them; MissingObject names what no remote has."""
     if not digests:
-        return Brought(0, 0)
+        return
     if not session.avc.remotes:
         raise MissingObject(digests[0], f"here, and no remote is configured: {what} needs it")
     got = fetch_objects(session, digests)
     lacking = [digest for digest in digests if digest not in got]
     if lacking:
         raise MissingObject(lacking[0], f"here nor on any remote: {what} needs it and {len(lacking) - 1} more")
-    return Brought(len(got), sum(session.avc.store.length(digest) for digest in got))
 
 
 def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[Digest]:
@@ -86,13 +76,22 @@ def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[D
             needed = sum(place.stored for place in held)
             if count == 1 and held[0].codec == 0 and held[0].offset == 0:
                 _take_whole(session, remote, writer, held[0])
+                _count(session, held)
             elif needed * 2 >= total and total <= 256 << 20:
                 _take_pack(session, remote, writer, file, held, whole_size(total, count))
+                session.brought_objects += count
+                session.brought_bytes += total
             else:
                 ranged += held
         _take_ranges(session, remote, writer, ranged)
+        _count(session, ranged)
     session.progress.finish()
     return set(places)
+
+
+def _count(session: Session, places: Sequence[Place]) -> None:
+    session.brought_objects += len(places)
+    session.brought_bytes += sum(place.stored for place in places)
 
 
 def _take_whole(session: Session, remote: Remote, writer: Any, place: Place) -> None:

@@ -195,7 +195,7 @@ def _checked_rows(table: bytes, end: int, what: str) -> list[PackRow]:
 
 def iter_stored(fd: int, rows: list[PackRow], *, chunk: int = 8 << 20) -> Iterator[tuple[PackRow, memoryview]]:
     """Yield each of *rows* with its stored bytes, in the order of the file, read in large pieces."""
-    ordered = sorted(rows, key=lambda row: row.offset)
+    ordered = sorted(rows, key=lambda row: (row.offset, row.stored))
     position = 0
     while position < len(ordered):
         start = ordered[position].offset
