@@ -10,7 +10,7 @@ from typing import Any
 
 from artifactvc.core.manifest import Put, Read, update
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
-from artifactvc.core.nodes import children, is_inner, rows, to_entry
+from artifactvc.core.nodes import children, is_inner, rows, to_entry, well_formed
 from artifactvc.errors import MissingObject, PathConflict
 
 
@@ -112,8 +112,9 @@ def new_nodes(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[tup
         seen.add(digest)
         data = read(digest)
         yield digest, data
-        if is_inner(data):
-            queue.extend(child.digest for child in reversed(children(data)))
+        with well_formed():
+            if is_inner(data):
+                queue.extend(child.digest for child in reversed(children(data)))
 
 
 def new_objects(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[tuple[Digest, int]]:
@@ -125,14 +126,15 @@ def new_objects(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[t
     given: set[bytes] = {bytes.fromhex(EMPTY)}
     for digest, data in new_nodes(root, known, read):
         yield digest, len(data)
-        if is_inner(data):
-            continue
-        for row in rows(data):
-            if row[1] in ("f", "x"):
-                key = bytes.fromhex(row[3])
-                if key not in given:
-                    given.add(key)
-                    yield row[3], row[2]
+        fresh: list[tuple[Digest, int]] = []
+        with well_formed():
+            for row in () if is_inner(data) else rows(data):
+                if row[1] in ("f", "x"):
+                    key = bytes.fromhex(row[3])
+                    if key not in given:
+                        given.add(key)
+                        fresh.append((row[3], row[2]))
+        yield from fresh
 
 
 def reachable_here(root: Digest, read: Read) -> Iterator[Digest]:
@@ -145,9 +147,10 @@ def reachable_here(root: Digest, read: Read) -> Iterator[Digest]:
             data = read(digest)
         except MissingObject:
             continue
-        if not data:
-            continue
-        if is_inner(data):
-            queue.extend(child.digest for child in children(data))
+        with well_formed():
+            inner = bool(data) and is_inner(data)
+            below = [c.digest for c in children(data)] if inner else [r[3] for r in rows(data) if r[1] in ("f", "x")]
+        if inner:
+            queue.extend(below)
         else:
-            yield from (row[3] for row in rows(data) if row[1] in ("f", "x"))
+            yield from below

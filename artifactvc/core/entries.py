@@ -21,6 +21,8 @@ from artifactvc.errors import BadLogEntry, NewerFormat
 
 FORMAT: Final = 1
 MAX_BYTES: Final = 1 << 20
+#: Bytes of an index file that an entry may name.
+MAX_INDEX_BYTES: Final = 1 << 30
 MAX_RECORDS: Final = 1000
 
 Record = dict[str, Any]
@@ -110,6 +112,7 @@ def decode_entry(data: bytes, n: int) -> LogEntry:
     for row in index:
         _expect(what, isinstance(row, dict) and is_stored_name(row.get("id")), "bad 'index'")
         _expect(what, is_digest(row.get("digest")) and _count(row.get("size")), "bad 'index'")
+        _expect(what, row["size"] <= MAX_INDEX_BYTES, "an index file that is too large")
     return LogEntry(
         n, body["op"], body["repository"], before, body["author"], body["time"], body["command"],
         tuple(records), tuple(index),

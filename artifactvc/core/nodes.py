@@ -7,12 +7,14 @@ BadManifest or HostilePath, nothing else (protocol H1 to H3).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from artifactvc.core.model import Digest, Entry, is_digest
-from artifactvc.errors import BadManifest, HostilePath
+from artifactvc.errors import AvcError, BadManifest, HostilePath
 
 MAX_NODE: Final = 4 << 20
 MAX_DEPTH: Final = 8
@@ -90,6 +92,17 @@ def encode_child(child: Child) -> bytes:
 
 
 # ---- reading --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def well_formed() -> Iterator[None]:
+    """Whatever a node that breaks the format brings about in the block is BadManifest."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+        if isinstance(error, AvcError):
+            raise
+        raise BadManifest("a manifest node is damaged: it does not keep the format") from error
 
 
 def rows(data: bytes) -> list[Any]:

@@ -8,6 +8,7 @@ section 4). Nothing is written before the whole plan holds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,13 @@ from typing import Final
 from artifactvc.core.manifest import find
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import CheckedOut
-from artifactvc.errors import HostilePath, OutsideWorkspace, UnknownPath, UsageError, WouldOverwrite
+from artifactvc.errors import HostilePath, OutsideWorkspace, ReadOnly, UnknownPath, UsageError, WouldOverwrite
 from artifactvc.ops import look, resolve
 from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, entries_in, known_files, plan_place
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import workspace_draft_id
 from artifactvc.storage.place import Placer
@@ -62,7 +64,7 @@ def checkout(
     ours = any(place.binding is not None for place in places)
     if ours:
         _check_draft(session, key, bound, options)
-    base = bound.digest or EMPTY if bound and ours else EMPTY
+    base = trusted(session, bound.digest) if bound and bound.digest and ours else EMPTY
     result = _checkout(session, found, places, key, base, options)
     if ours and not options.dry_run and not options.prefixes:
         _bind(session, found, fresh)
@@ -150,7 +152,7 @@ def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, op
 def _checkout(
     session: Session, found: Found, places: list[Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
 ) -> CheckedOut:
-    digest = found.version["digest"]
+    digest = trusted(session, found.version["digest"])
     plans = [plan_place(session, place, key, base, digest, options) for place in places]
     if options.prefixes and not any(plan.target for plan in plans):
         shown = "', '".join(escape(prefix) for prefix in options.prefixes)
@@ -211,10 +213,11 @@ def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOp
         journal = Journal(session.avc.tmp, place.root)
         placer = Placer(place.root, journal.token)
         try:
-            journal.begin(
-                digest, place.prefix, plan.target.keys() - new,
-                {path.rpartition("/")[0] for path, _, replaced in plan.write if replaced},
-            )  # fmt: skip
+            with contextlib.suppress(ReadOnly):  # of a repository that can only be read; the destination can be written
+                journal.begin(
+                    digest, place.prefix, plan.target.keys() - new,
+                    {path.rpartition("/")[0] for path, _, replaced in plan.write if replaced},
+                )  # fmt: skip
             for path in plan.remove:
                 placer.remove(path)
             for path, entry in plan.chmod:
@@ -230,11 +233,10 @@ def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOp
 def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options: CheckoutOptions) -> None:
     store = session.avc.store
     files = [
-        File(path, entry.digest, entry.kind == "x", replaced)
+        File(path, entry.digest, entry.size or 0, entry.kind == "x", replaced)
         for path, entry, replaced in plan.write
         if entry.digest is not None
     ]
-    sizes = {path: entry.size or 0 for path, entry, _ in plan.write}
     session.progress.start("Writing", total=len(plan.write), unit="files")
     located = locate(store, files)
     recorded = plan.place.binding is not None
@@ -242,7 +244,7 @@ def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options
         for position, path in enumerate(paths):
             done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
     for file in located.own:
-        how = write_own(store, placer, file, sizes[file.path], options.link)
+        how = write_own(store, placer, file, options.link)
         done.linked += how == "linked"
         if options.link == "symlink" and how == "linked":
             continue  # its stat is that of a link: read again next time
@@ -265,7 +267,7 @@ def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options
             done.stats[path] = stats
     session.progress.finish()
     done.files += len(plan.write)
-    done.bytes += sum(sizes.values())
+    done.bytes += sum(entry.size or 0 for _, entry, _ in plan.write if entry.is_file)
 
 
 def _check_names(plan: Plan, root: Path) -> None:

@@ -23,6 +23,7 @@ from artifactvc.ops import resolve
 from artifactvc.ops.change import alias_record
 from artifactvc.ops.complete import require_complete
 from artifactvc.ops.session import Session, append, salted, storing
+from artifactvc.ops.trusted import note_trusted
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
 
@@ -122,6 +123,7 @@ def land(session: Session, draft: Draft, options: CommitOptions) -> tuple[Commit
         return records
 
     append(session, options.command, plan)
+    note_trusted(session, draft.root)
     artifact_id = outcome["id"]
     row = resolve.live_by_digest(session, artifact_id, draft.root)
     assert row is not None

@@ -11,7 +11,7 @@ from itertools import islice
 
 from artifactvc.core.compare import new_objects
 from artifactvc.core.model import EMPTY, Digest
-from artifactvc.errors import MissingObject
+from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
 from artifactvc.storage.remote import held_by_remotes
@@ -45,7 +45,7 @@ def is_complete(session: Session, root: Digest, known: Iterable[Digest] = ()) ->
         for batch in batches(digest for digest, _ in new_objects(root, known, store.read)):
             if len(store.has(batch)) < len(set(batch)):
                 return False
-    except MissingObject:
+    except (MissingObject, Corrupt):
         return False
     return True
 

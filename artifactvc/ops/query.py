@@ -25,6 +25,7 @@ from artifactvc.ops.changes import path_change
 from artifactvc.ops.complete import batches, is_complete
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, read_salted
+from artifactvc.ops.trusted import trusted
 
 _KINDS = {"f": "file", "x": "executable", "l": "link", "r": "reference"}
 
@@ -116,7 +117,7 @@ def entries(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]
     found = resolve.version(session, ref)
     prefix = prefix.strip("/")
     empty = True
-    for entry in manifest.walk(found.version["digest"], session.node, prefix):
+    for entry in manifest.walk(trusted(session, found.version["digest"]), session.node, prefix):
         empty = False
         yield entry_info(entry)
     if empty and prefix:
@@ -142,7 +143,7 @@ def unknown_path(session: Session, found: Found, path: str) -> UnknownPath:
     from artifactvc.util.text import near
 
     paths = []
-    for entry in manifest.walk(found.version["digest"], session.node):
+    for entry in manifest.walk(trusted(session, found.version["digest"]), session.node):
         paths.append(entry.path)
         if len(paths) == 10_000:
             break
@@ -154,7 +155,7 @@ def unknown_path(session: Session, found: Found, path: str) -> UnknownPath:
 def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
     """The bytes of one file in a version, in pieces."""
     found = resolve.version(session, ref)
-    entry = manifest.find(found.version["digest"], path, session.node)
+    entry = manifest.find(trusted(session, found.version["digest"]), path, session.node)
     if entry is None:
         raise unknown_path(session, found, path)
     if entry.kind == "l":
@@ -171,7 +172,9 @@ def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
 def diff_versions(session: Session, a: str, b: str) -> Difference:
     """What two versions disagree on; of two artifacts too."""
     one, two = resolve.version(session, a), resolve.version(session, b)
-    changes = compare.diff(one.version["digest"], two.version["digest"], session.node)
+    changes = compare.diff(
+        trusted(session, one.version["digest"]), trusted(session, two.version["digest"]), session.node
+    )
     names_shown = [f"{found.artifact['name']}:{found.shown}" for found in (one, two)]
     return Difference(two.full_name, names_shown[0], names_shown[1], tuple(path_change(change) for change in changes))
 

@@ -18,6 +18,7 @@ from artifactvc.ops.fetch import fetch, remote_name
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.trusted import trusted
 from artifactvc.storage.probe import open_transport, probe
 from artifactvc.storage.remote import Remote, describe, read_description
 from artifactvc.storage.transport import RemoteOptions
@@ -157,6 +158,7 @@ def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bo
     planned = 0
     shown = []
     for found in wanted:
+        trusted(session, found.version["digest"])
         lacking = list(missing_here(session, found.version["digest"]))
         label = f"{found.full_name}:{found.shown}"
         shown.append(label)

@@ -26,6 +26,7 @@ from artifactvc.ops.complete import note_complete
 from artifactvc.ops.intake import Taken
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
+from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
 from artifactvc.storage.statcache import StatCache
@@ -205,6 +206,7 @@ def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
     if existing is not None:
         return replace(existing, type=row["type"] if row else kind or existing.type)
     digest, number = resolve.base_of(session, key)
+    trusted(session, digest or EMPTY)
     return Draft(
         workspace_draft_id(project, name), project, name, kind or known or "dataset",
         row["id"] if row else secrets.token_hex(16), digest or EMPTY, digest, number, "workspace", session.clock(),

@@ -19,6 +19,7 @@ from artifactvc.ops import look, resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.look import Look, Seen
 from artifactvc.ops.session import Session
+from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import workspace_draft_id
 from artifactvc.storage.statcache import Recorded, StatCache
@@ -59,7 +60,7 @@ def _artifact_status(session: Session, key: Key) -> ArtifactStatus:
     bound = avc.bindings.artifacts.get(key)
     draft = avc.drafts.get(workspace_draft_id(*key))
     base, number = resolve.base_of(session, key) if draft is None else (draft.base, draft.base_number)
-    root = draft.root if draft else base or EMPTY
+    root = draft.root if draft else trusted(session, base or EMPTY)
     staged = tuple(path_change(change) for change in diff_manifests(base or EMPTY, root, session.node)) if draft else ()
     unstaged = tuple(compare_workspace(session, key, bound, root)) if bound else ()
     row = resolve.find_artifact(session, "/".join(key))
@@ -173,12 +174,12 @@ def diff(session: Session, ref: str | None) -> list[Difference]:
                 f"artifact '{found.full_name}' has no path in the workspace",
                 hint="compare two versions: 'avc diff A B'",
             )
-        changes = _as_changes(compare_workspace(session, bound.key, bound, found.version["digest"]))
+        changes = _as_changes(compare_workspace(session, bound.key, bound, trusted(session, found.version["digest"])))
         return [Difference(found.full_name, found.shown, "workspace", changes)]
     results = []
     for key, bound in sorted(bindings.artifacts.items()):
         base, number = resolve.base_of(session, key)
-        changes = _as_changes(compare_workspace(session, key, bound, base or EMPTY))
+        changes = _as_changes(compare_workspace(session, key, bound, trusted(session, base or EMPTY)))
         before = f"v{number}" if number is not None else base[:12] if base else "nothing"
         results.append(Difference("/".join(key), before, "workspace", changes))
     return results

@@ -218,7 +218,9 @@ class AvcDir:
             yield
 
     def close(self) -> None:
-        """Close the index."""
+        """Close the index, and the packs that are open."""
+        if "store" in self.__dict__:
+            self.store.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

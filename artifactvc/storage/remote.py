@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from artifactvc.core.entries import MAX_BYTES, LogEntry, decode_entry, entry_digest
+from artifactvc.core.entries import MAX_BYTES, MAX_INDEX_BYTES, LogEntry, decode_entry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
 from artifactvc.core.strict import dump_json, parse_json
@@ -39,7 +39,6 @@ from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
 from artifactvc.storage.database import begin, connect
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
-from artifactvc.storage.remote_index import MAX_BYTES as MAX_INDEX_BYTES
 from artifactvc.storage.remote_index import Place, decode_places
 from artifactvc.storage.rows import SqliteRows, clear_names
 from artifactvc.storage.transport import RemoteOptions, Transport

@@ -14,14 +14,13 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from artifactvc.core.entries import is_stored_name
+from artifactvc.core.entries import MAX_INDEX_BYTES, is_stored_name
 from artifactvc.core.model import Digest
 from artifactvc.errors import BadIndex, NewerFormat
 
 MAGIC: Final = b"avcindx\x01"
 NODE_ROWS: Final = 1024
 #: No index file is larger: 16 million objects.
-MAX_BYTES: Final = 1 << 30
 _ROW: Final = struct.Struct("<32sIB3xQQQ")
 _NODE: Final = struct.Struct("<32sQI4x32s")
 _TAIL: Final = struct.Struct("<QQQQ32s")
@@ -68,7 +67,7 @@ def decode_places(data: bytes, what: str) -> Iterator[Place]:
         if data[:7] == MAGIC[:7]:
             raise NewerFormat(what, f"index format {data[7]}")
         raise BadIndex(f"{what} is not an index of objects")
-    if len(data) < 8 + _TAIL.size or len(data) > MAX_BYTES:
+    if len(data) < 8 + _TAIL.size or len(data) > MAX_INDEX_BYTES:
         raise BadIndex(f"{what} is cut short")
     nodes_at, node_count, names_at, name_count, check = _TAIL.unpack_from(data, len(data) - _TAIL.size)
     end = len(data) - _TAIL.size

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from artifactvc.core.model import EMPTY, Digest
-from artifactvc.errors import DigestMismatch, MissingObject
+from artifactvc.errors import BadManifest, DigestMismatch, MissingObject
 from artifactvc.storage.packs import RAW, PackRow, decode_object, iter_stored
 from artifactvc.storage.place import Placer
 from artifactvc.storage.statcache import WIDTH
@@ -32,6 +32,7 @@ class File(NamedTuple):
 
     path: str
     digest: Digest
+    size: int
     executable: bool
     replace: bool
 
@@ -79,6 +80,8 @@ def write_packed(
         lots += [_Packed(serial, rows[i : i + _LOT]) for i in range(0, len(rows), _LOT)]
     by_digest = located.by_digest
     if located.empty:
+        if any(file.size for file in located.empty):
+            raise wrong_size(EMPTY)
         yield _write_each(placer, located.empty, b"")
     count = min(workers(), len(lots))
     if count < 2 or sum(len(lot.rows) for lot in lots) < FORK_FILES:
@@ -130,6 +133,8 @@ def _write(
         actual = blake3(data).hexdigest()
         if actual != row.digest:
             raise DigestMismatch(row.digest, actual, where)
+        if any(file.size != row.length for file in by_digest[row.digest]):
+            raise wrong_size(row.digest)
         written, numbers = _write_each(placer, by_digest[row.digest], data)
         paths += written
         stats += numbers
@@ -156,17 +161,24 @@ def confirm(placer: Placer, paths: Sequence[str], stats: array[int]) -> None:
             stats[at + 2] = now.st_ctime_ns
 
 
-def write_own(store: Store, placer: Placer, file: File, size: int, link: str | None) -> str:
+def wrong_size(digest: Digest) -> BadManifest:
+    """A manifest that says another size than the object has."""
+    return BadManifest(f"a manifest is damaged: object '{digest:.12}' has not the size that it says")
+
+
+def write_own(store: Store, placer: Placer, file: File, link: str | None) -> str:
     """Write or link one larger file; ``linked`` or ``copied``."""
     source = store.own_path(file.digest)
     if source is None:
         raise MissingObject(file.digest)
+    if source.stat().st_size != file.size:
+        raise wrong_size(file.digest)
     wanted = link is not None and not file.executable
     if wanted and placer.link(file.path, source, hard=link == "hardlink", replace=file.replace):
         if link == "hardlink":
             store.restamp(file.digest)
         return "linked"
-    placer.copy(file.path, source, size, executable=file.executable, replace=file.replace)
+    placer.copy(file.path, source, file.size, executable=file.executable, replace=file.replace)
     return "copied"
 
 
