@@ -166,7 +166,9 @@ def _checkout(
         more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
         raise WouldOverwrite(
             f"uncommitted changes stand in the way: {shown}{more}",
-            hint="commit them, move them away, or give --force to overwrite them",
+            hint="move them away: not even --force takes a directory with files of yours"
+            if options.force
+            else "commit them, move them away, or give --force to overwrite them",
         )
     written = _Written()
     if not options.dry_run:
@@ -220,6 +222,8 @@ def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOp
                 )  # fmt: skip
             for path in plan.remove:
                 placer.remove(path)
+            for path in plan.clear:
+                placer.clear(path)
             for path, entry in plan.chmod:
                 placer.chmod(path, executable=entry.kind == "x")
                 done.files += 1

@@ -58,6 +58,7 @@ class Plan:
     write: list[tuple[str, Entry, bool]] = field(default_factory=list)  # path, entry, whether a file is replaced
     chmod: list[tuple[str, Entry]] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
+    clear: list[str] = field(default_factory=list)  # directories without files that stand where a file belongs
     right: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
@@ -159,5 +160,8 @@ def _plan_directories(plan: Plan, presence: Presence) -> None:
             if presence.is_file(parent) and parent not in going:
                 plan.conflicts.append(parent)
             parent = parent.rpartition("/")[0]
-        if presence.is_directory(path) and not presence.empties(path, going):
-            plan.conflicts.append(path + "/")
+        if presence.is_directory(path):
+            if presence.empties(path, going):
+                plan.clear.append(path)
+            else:
+                plan.conflicts.append(path + "/")

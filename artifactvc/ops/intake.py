@@ -20,7 +20,7 @@ from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
 from artifactvc.storage.bindings import Binding
 from artifactvc.storage.bulk import Batch, put_batches
-from artifactvc.storage.statcache import WIDTH
+from artifactvc.storage.statcache import WIDTH, FileStat, Recorded, StatCache
 from artifactvc.storage.workspace import DirScan, file_stat, kind_of
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.hashing import digest_bytes
@@ -203,11 +203,8 @@ def _whole(session: Session, root: Digest, found: Look, taken: Taken) -> list[st
     return gone
 
 
-def remember(cache: object, taken: Taken) -> list[str]:
+def remember(cache: StatCache, taken: Taken) -> list[str]:
     """Put what was seen and read into the stat cache; the workspace's directories whose rows changed."""
-    from artifactvc.storage.statcache import StatCache
-
-    assert isinstance(cache, StatCache)
     written: list[str] = []
     for directory in taken.directories:
         scan, found = directory.scan, directory.found
@@ -217,6 +214,11 @@ def remember(cache: object, taken: Taken) -> list[str]:
         for position, name in enumerate(scan.names if scan.followed else ()):
             if name in scan.followed:  # what the link leads to is not watched
                 digests[position * 32 : position * 32 + 32] = _NONE
+        if found.names_one(scan):
+            known = Recorded(FileStat(*directory.stats), digests.hex()) if scan.names and digests != _NONE else None
+            cache.merge(scan.path, found.start.rpartition("/")[2], known, there=bool(scan.names))
+            written.append(scan.path or ".")
+            continue
         key = next(key for key, other in look.keys_of(found) if other is scan)
         cache.record_all(key, scan.names, directory.stats, bytes(digests))
         written.append(scan.path or ".")

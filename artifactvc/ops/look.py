@@ -24,7 +24,7 @@ from artifactvc.storage.bindings import Binding
 from artifactvc.storage.ignore import Ignore
 from artifactvc.storage.loose import hash_file
 from artifactvc.storage.statcache import FileStat, StatCache
-from artifactvc.storage.workspace import DirScan, Scan, ScanOptions, file_key, kind_of, scan, scan_file
+from artifactvc.storage.workspace import DirScan, Scan, ScanOptions, file_key, kind_of, scan, scan_file, scan_name
 from artifactvc.util.hashing import digest_bytes
 from artifactvc.util.text import escape
 
@@ -75,6 +75,10 @@ class Look:
         base = self.binding.path
         inside = "" if self.start == base else self.start if base == "." else self.start[len(base) + 1 :]
         return "/".join(part for part in (self.binding.prefix, inside) if part)
+
+    def names_one(self, directory: DirScan) -> bool:
+        """Whether this is about one name in a directory that was not looked at whole."""
+        return self.start != self.binding.path and directory.path == self.start.rpartition("/")[0]
 
     def files(self, directory: DirScan) -> Iterator[Seen]:
         """The files of one directory."""
@@ -128,8 +132,16 @@ def look(session: Session, cache: StatCache, against: Against, binding: Binding,
         return root != EMPTY and next(manifest.walk(root, session.node, at), None) is not None
 
     options = ScanOptions(
-        tracked, _ignore(workspace), binding.follow, excluded(session), rows_tracked=exact, unstated=reading
+        tracked,
+        _ignore(workspace),
+        binding.follow,
+        excluded(session),
+        binding.path,
+        rows_tracked=exact,
+        unstated=reading,
     )
+    if start != binding.path:
+        return Look(binding, start, scan_name(workspace, start, cache, options), exact, generation, single=False)
     return Look(binding, start, scan(workspace, start, cache, options), exact, generation, single=False)
 
 

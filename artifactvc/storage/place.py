@@ -211,6 +211,19 @@ class Placer:
                 return
             parent = above
 
+    def clear(self, path: str) -> None:
+        """Remove a directory that holds directories only; what is not empty is left, and ``write`` says so."""
+        for directory, _, _ in os.walk(self.root / path, topdown=False):
+            inside = os.path.relpath(directory, self.root)
+            opened = self._fds.pop(inside, None)
+            if opened is not None:
+                os.close(opened)
+            parent, _, name = inside.rpartition("/")
+            try:
+                os.rmdir(name, dir_fd=self.directory(parent, make=False))
+            except OSError:
+                return
+
     def lstat(self, path: str) -> os.stat_result | None:
         """What stands at *path*, no link followed on the way; None for nothing."""
         parent, _, name = path.rpartition("/")

@@ -113,6 +113,14 @@ class StatCache:
             rows.append((name, Recorded(stat, None if key == _NONE else key.hex())))
         self.record(path, rows)
 
+    def merge(self, path: str, name: str, known: Recorded | None, *, there: bool) -> None:
+        """Change one name of a directory: to *known* (None: it must be read again), or take it out if not *there*."""
+        row = self._save[path] if path in self._save else self.row(path)
+        files = [(n, Recorded(row.stat(i), row.digest(i))) for i, n in enumerate(row.names) if n != name] if row else []
+        if there:
+            files.append((name, known or Recorded(_UNRECORDED, None)))
+        self.record(path, files)
+
     def forget(self, path: str) -> None:
         """Note that a directory is gone."""
         self._save[path] = None

@@ -10,7 +10,7 @@ import os
 import stat as stat_module
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -138,6 +138,7 @@ class ScanOptions:
     ignore: Ignore | None = None
     follow: bool = False
     exclude: frozenset[str] = frozenset()  # paths relative to the workspace that are never taken
+    base: str = ""  # the directory that links may not leave; where the scan begins, if empty
     rows_tracked: bool = False  # whether every name in the stat cache's rows is known to be tracked
     unstated: bool = False  # files of directories without a row keep a stat of zeros: they will be read anyway
 
@@ -300,7 +301,8 @@ class _Scanner:
         if not known:
             self._check_name(full)
         target = os.readlink(absolute)
-        inside = full[len(self.start) + 1 :] if self.start else full
+        base = self.options.base or self.start
+        inside = full[len(base) + 1 :] if base not in ("", ".") else full
         if not self.options.follow:
             try:
                 check_target(inside, target)
@@ -327,6 +329,38 @@ def scan(workspace: Path, start: str, cache: StatCache | None, options: ScanOpti
     """Look at directory *start* (relative to *workspace*, ``.`` for all of it) and everything below."""
     rows = cache.load("" if start == "." else start) if cache is not None else {}
     return _Scanner(workspace, start, rows, options).run()
+
+
+def scan_name(workspace: Path, path: str, cache: StatCache, options: ScanOptions) -> Scan:
+    """Look at one name inside a bound directory, asked for by itself: a file, a directory, or nothing any more.
+
+    What is asked for by name is taken whatever ``.avcignore`` says.
+    """
+    directory, _, name = path.rpartition("/")
+    row = cache.row(directory)
+    at = row.names.index(name) if row is not None and name in row.names else -1
+    known = Row((name,), _part(row.stats, at), row.digests[at * 32 : at * 32 + 32]) if row and at >= 0 else None
+    try:
+        stat = os.lstat(workspace / path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Scan(path, [DirScan(directory, (), array("q"), known, False)], cache.load(path))
+    scanner = _Scanner(workspace, directory, {}, replace(options, ignore=None))
+    if stat_module.S_ISDIR(stat.st_mode):
+        found = scan(workspace, path, cache, options)
+        if known is not None:  # it was a file
+            found.directories.append(DirScan(directory, (), array("q"), known, False))
+        return found
+    followed: set[str] = set()
+    numbers: FileStat | None = file_stat(stat)
+    if stat_module.S_ISLNK(stat.st_mode):
+        numbers = scanner._link(directory, name, False, [], followed)
+        if numbers is None:
+            return scan(workspace, path, cache, options)  # followed to a directory
+    else:
+        scanner._taken(directory, name, stat.st_mode)
+    stats = array("q", numbers or ())
+    same = not followed and known is not None and known.stats == stats.tobytes()
+    return Scan(path, [DirScan(directory, (name,), stats, known, same, followed)], cache.load(path))
 
 
 def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> DirScan:
