@@ -1,0 +1,355 @@
+"""Writes the reference pages ``cli.md``, ``python.md`` and ``errors.md`` beside this file: ``make docs``.
+
+All that they say is taken from the code: commands from click, methods and result fields
+from the source text, errors from the classes. The same code gives the same bytes on every
+supported Python, so ``--check`` can tell whether a page is old (exit code 1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import click
+
+from artifactvc import errors
+from artifactvc.cli import app
+from artifactvc.core import results
+from artifactvc.sdk import repository
+from artifactvc.storage import settings, transport
+
+HERE: Final = Path(__file__).resolve().parent
+_WRITTEN: Final = "<!-- Written by docs/generate.py (make docs). Do not edit. -->"
+#: Names that code written for W&B catches (wandb.errors and wandb.sdk.artifacts.exceptions).
+_WANDB: Final = (
+    "Error", "CommError", "UsageError", "UnsupportedError",
+    "ArtifactStatusError", "ArtifactNotLoggedError", "ArtifactFinalizedError",
+)  # fmt: skip
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: its file name and its text."""
+    made = {"cli.md": cli_page(), "python.md": python_page(), "errors.md": errors_page()}
+    return {name: "\n".join(lines).rstrip("\n") + "\n" for name, lines in made.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` only say which would change."""
+    parser = argparse.ArgumentParser(description="Write the generated pages.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is old")
+    check: bool = parser.parse_args(arguments).check
+    old = [name for name, text in pages().items() if not _is(HERE / name, text)]
+    for name in old:
+        if not check:
+            (HERE / name).write_text(pages()[name], encoding="utf-8")
+        sys.stdout.write(f"docs/{name} {'is old: run make docs' if check else 'written'}\n")
+    return 1 if check and old else 0
+
+
+def _is(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+# ---- the command line ---------------------------------------------------------------------------
+
+
+def cli_page() -> list[str]:
+    """``cli.md``: every command with usage, help and options."""
+    lines = [
+        "# Commands", "", _WRITTEN, "",
+        *_help(app.avc), "",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors go to stderr as",
+        "`error: …` and `hint: …`; [errors.md](errors.md) lists them.", "",
+        "## Options of every command", "",
+        *_options(app.avc), "",
+        "They stand before the first word of the command or behind the last one: `avc --json remote list` or",
+        "`avc remote list --json`. `-V` stands alone.", "",
+        'With `--json` a command prints `{"schema":1,"command":…,"result":…}`; `ls` and `log` print one such',
+        'document a line. A failure is `{"schema":1,"error":{"class":…,"message":…,"hint":…}}`. The fields',
+        "of each result are those of its class in [python.md](python.md); [json/](json/) has a schema for each.", "",
+        "## All commands", "",
+    ]  # fmt: skip
+    found = list(commands())
+    for module, title in app.TITLES.items():
+        names = [path for path, _ in found if app.COMMANDS[path[0]] == module and len(path) == 1]
+        links = ", ".join(f"[{name}](#avc-{name})" for (name,) in names)
+        lines.append(f"- {title}: {links}")
+    shared = {tuple(param.opts) for param in app.avc.params}
+    for path, command in found:
+        lines += ["", "#" * (len(path) + 1) + " avc " + " ".join(path), ""]
+        lines += _command(path, command, shared)
+    return lines
+
+
+def commands(
+    group: click.Group = app.avc, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command below *group* with the words that call it, a group before what is in it."""
+    context = click.Context(group, info_name="avc")
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*above, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*above, name))
+
+
+def _command(path: tuple[str, ...], command: click.Command, shared: set[tuple[str, ...]]) -> Iterator[str]:
+    words = [_argument(param) for param in command.params if isinstance(param, click.Argument)]
+    if isinstance(command, click.Group):
+        words = ["COMMAND", "[ARGS]..."]
+    yield from ("```", " ".join(["avc", *path, "[OPTIONS]", *words]), "```", "")
+    yield from _help(command)
+    own = list(_options(command, without=shared))
+    if own:
+        yield ""
+        yield from own
+    if path == ("config",):
+        yield from _settings()
+
+
+def _help(command: click.Command) -> Iterator[str]:
+    """The long help, a line for each paragraph."""
+    paragraphs = re.split(r"\n\s*\n", (command.help or "").strip())
+    for number, paragraph in enumerate(paragraphs):
+        if number:
+            yield ""
+        yield _prose(" ".join(paragraph.split()))
+
+
+def _options(command: click.Command, without: Collection[tuple[str, ...]] = ()) -> Iterator[str]:
+    """The options of *command*, but for those of *without*."""
+    for param in command.params:
+        if isinstance(param, click.Option) and tuple(param.opts) not in without:
+            value = "" if param.is_flag else f" {_metavar(param)}"
+            needed = " Required." if param.required else ""
+            yield f"- `{', '.join(sorted(param.opts, key=len))}{value}`: {_prose(param.help or '')}{needed}"
+
+
+def _argument(param: click.Argument) -> str:
+    if param.metavar:
+        return param.metavar
+    name = _metavar(param) if param.required else f"[{_metavar(param)}]"
+    return f"{name}..." if param.nargs != 1 else name
+
+
+def _metavar(param: click.Parameter) -> str:
+    """How the value is written; made here, since click's own differs from version to version."""
+    if isinstance(param.type, click.Choice):
+        return f"[{'|'.join(map(str, param.type.choices))}]"
+    return param.metavar or str(param.name).upper()
+
+
+def _settings() -> Iterator[str]:
+    yield from ("", "Settings:", "")
+    for name in sorted(settings.SETTINGS):
+        default = str(settings.default_of(name))
+        yield f"- `{name}`" + (f" (default `{default}`)" if default else "")
+
+
+def _prose(text: str) -> str:
+    """Text of the program as Markdown that shows the same."""
+    return re.sub(r"([\\*<\[])", r"\\\1", text)
+
+
+# ---- Python -------------------------------------------------------------------------------------
+
+
+def python_page() -> list[str]:
+    """``python.md``: the methods of Repository, and the classes that they answer with."""
+    source = _source(repository)
+    lines = [
+        "# Python", "", _WRITTEN, "",
+        "```python",
+        "from artifactvc.sdk.repository import Repository",
+        "",
+        'with Repository.open(".") as repository:',
+        '    print(repository.show("images:latest").digest)',
+        "```", "",
+        _docstring(ast.parse(source)), "",
+        "Errors are the classes of [errors.md](errors.md). Paths may be `str` or `pathlib.Path`.", "",
+        "## Repository", "",
+        _docstring(_class(source, "Repository")),
+    ]  # fmt: skip
+    lines += _methods(source)
+    lines += ["", "## RemoteOptions", ""]
+    lines += _fields(_source(transport), "RemoteOptions")
+    lines += ["", "## Results", "", _docstring(ast.parse(_source(results)))]
+    text = _source(results)
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            lines += ["", f"### {node.name}", "", *_fields(text, node.name)]
+    return lines
+
+
+def _source(module: ModuleType) -> str:
+    return Path(str(module.__file__)).read_text(encoding="utf-8")
+
+
+def _class(source: str, name: str) -> ast.ClassDef:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node
+    raise LookupError(name)
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    """The docstring of *node* as Markdown."""
+    return _said(ast.get_docstring(node) or "")
+
+
+def _said(docstring: str) -> str:
+    """A docstring as Markdown; rules of the protocol lead to the page that has them."""
+    text = re.sub(r" \(design, [^)]*\)", "", re.sub(r"``(.+?)``", r"`\1`", docstring.strip()))
+    return re.sub(r"\(protocol ([A-Z][0-9]+)\)", r"([rule \1](concurrency.md))", text)
+
+
+_SECTION: Final = re.compile(r"    # ---- (.+?) -+")
+
+
+def _methods(source: str) -> Iterator[str]:
+    """Each public method with its signature, under the headings that the source has as comments."""
+    titles = {
+        number: match[1] for number, line in enumerate(source.splitlines(), 1) if (match := _SECTION.fullmatch(line))
+    }
+    for node in _class(source, "Repository").body:
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        above = [number for number in titles if number < node.lineno]
+        for number in above:
+            title = titles.pop(number)
+            if number == above[-1]:
+                yield from ("", f"### Repository: {title}")
+        marks = {ast.unparse(mark) for mark in node.decorator_list}
+        yield from ("", f"#### {node.name}", "", "```python", *_signature(node, marks), "```", "", _docstring(node))
+
+
+def _signature(node: ast.FunctionDef, marks: set[str]) -> Iterator[str]:
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    if "property" in marks:
+        yield f"repository.{node.name}: {returns}"
+        return
+    node.args.args = node.args.args[1:]  # self or cls
+    owner = "Repository" if "classmethod" in marks else "repository"
+    parts = list(_parts(node.args))
+    line = f"{owner}.{node.name}({', '.join(parts)}) -> {returns}"
+    if len(line) <= 110:
+        yield line
+        return
+    yield f"{owner}.{node.name}("
+    yield from (f"    {part}," for part in parts)
+    yield f") -> {returns}"
+
+
+def _parts(arguments: ast.arguments) -> Iterator[str]:
+    """Each parameter as its declaration stands in the source, the lone star included."""
+    plain = len(arguments.args) - len(arguments.defaults)
+    for number, one in enumerate(arguments.args):
+        default = arguments.defaults[number - plain] if number >= plain else None
+        yield ast.unparse(one) + _default(one, default)
+    if arguments.kwonlyargs:
+        yield "*"
+    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield ast.unparse(one) + _default(one, default)
+
+
+def _default(argument: ast.arg, default: ast.expr | None) -> str:
+    if default is None:
+        return ""
+    sign = " = " if argument.annotation else "="
+    return f"{sign}{ast.unparse(default)}"
+
+
+def _fields(source: str, name: str) -> Iterator[str]:
+    """A dataclass: its docstring, its fields with what the source says beside them, its properties."""
+    node = _class(source, name)
+    text = source.splitlines()
+    yield from (_docstring(node), "")
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            line = text[item.lineno - 1]
+            comment = line.partition("  # ")[2].strip()
+            default = f" = {_value(item.value)}" if item.value is not None else ""
+            yield f"- `{item.target.id}: {ast.unparse(item.annotation)}{default}`" + (f": {comment}" if comment else "")
+        elif isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+            returns = ast.unparse(item.returns) if item.returns else "None"
+            said = _docstring(item)
+            yield f"- `{item.name}: {returns}` (worked out): {said[:1].lower()}{said[1:].rstrip('.')}"
+
+
+def _value(default: ast.expr) -> str:
+    """A field's default; of ``field(default=…)`` what counts."""
+    if isinstance(default, ast.Call):
+        for keyword in default.keywords:
+            if keyword.arg == "default":
+                return ast.unparse(keyword.value)
+    return ast.unparse(default)
+
+
+# ---- errors -------------------------------------------------------------------------------------
+
+
+def errors_page() -> list[str]:
+    """``errors.md``: the tree of error classes, and each with what a program can rely on."""
+    lines = [
+        "# Errors", "", _WRITTEN, "",
+        "Every error that `avc` raises on purpose is one of these classes of `artifactvc.errors`. The command",
+        "line prints `error: <message>` and `hint: <the next step>` on stderr; with `--json` also",
+        '`{"schema":1,"error":{"class":…,"message":…,"hint":…}}` on stdout. Class names are stable.', "",
+        "```", "AvcError", *_tree(errors.AvcError), "```",
+    ]  # fmt: skip
+    for kind in error_classes():
+        lines += ["", f"## {kind.__name__}", "", _said(kind.__doc__ or ""), ""]
+        lines.append(f"- exit code: {kind.exit_code}")
+        above = [base.__name__ for base in kind.__bases__ if issubclass(base, errors.AvcError)]
+        outside = [base.__name__ for base in kind.__bases__ if not issubclass(base, errors.AvcError)]
+        if above:
+            lines.append(f"- is a: {', '.join(f'[{name}](#{name.lower()})' for name in above)}")
+        if outside and kind is not errors.AvcError:
+            lines.append(f"- also a: `{'`, `'.join(outside)}`")
+        names = wandb_names(kind)
+        if names:
+            lines.append(f"- W&B's name: `{'`, `'.join(names)}`")
+    missing = [name for name in _WANDB if not hasattr(errors, name)]
+    lines += [
+        "", "## W&B's names", "",
+        "Names of W&B's errors that this version has: "
+        + (", ".join(f"`{name}`" for name in _WANDB if hasattr(errors, name)) or "none") + ".",
+    ]  # fmt: skip
+    if missing:
+        lines += ["", f"These come with W&B's Python API in a later version: `{'`, `'.join(missing)}`."]
+    return lines
+
+
+def error_classes() -> list[type[errors.AvcError]]:
+    """Every error class, in the order of the source."""
+    found = vars(errors).items()
+    return [
+        value
+        for name, value in found
+        if isinstance(value, type) and issubclass(value, errors.AvcError) and value.__name__ == name
+    ]
+
+
+def wandb_names(kind: type[errors.AvcError]) -> list[str]:
+    """The names under which code written for W&B finds *kind*."""
+    return [name for name in _WANDB if vars(errors).get(name) is kind]
+
+
+def _tree(kind: type[errors.AvcError], indent: str = "") -> Iterator[str]:
+    """All below a class, a line each; a class with two parents stands below the first."""
+    below = [one for one in error_classes() if one.__bases__[0] is kind]
+    for one in below:
+        last = one is below[-1]
+        yield f"{indent}{'└── ' if last else '├── '}{one.__name__}"
+        yield from _tree(one, indent + ("    " if last else "│   "))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
