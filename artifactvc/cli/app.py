@@ -206,6 +206,17 @@ def command(
     return wrap
 
 
+def group(name: str) -> Callable[[Callable[..., Any]], click.Group]:
+    """Declare a group of commands that takes the shared options, too."""
+
+    def wrap(function: Callable[..., Any]) -> click.Group:
+        declare: Any = click.group(name, context_settings={"help_option_names": ["-h", "--help"]})
+        made: click.Group = declare(shared_options(function))
+        return made
+
+    return wrap
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, "-V", "--version", prog_name="avc", message="avc %(version)s")
 @shared_options

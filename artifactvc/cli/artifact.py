@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from artifactvc.cli import render
-from artifactvc.cli.app import Shared, command
+from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.values import ARTIFACT, REF
 from artifactvc.errors import NoRepository, UnknownPath
 from artifactvc.util.text import escape
@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, click.Command]] = {}
 _OWN: Final[dict[str, click.Command]] = {}
 
 
-@click.group("artifact", context_settings={"help_option_names": ["-h", "--help"]})
+@group("artifact")
 def artifact() -> None:
     """put, get and ls with W&B's options."""
 

@@ -23,7 +23,8 @@ COMMANDS: Final[dict[str, click.Command]] = {}
 def log(shared: Shared, name: str, limit: int | None) -> None:
     """List an artifact's versions, newest first."""
     found = shared.repository.log(name, limit=limit)
-    if not shared.stream("log", found, render.version_line):
+    remote = bool(shared.repository.remotes())
+    if not shared.stream("log", found, lambda info: render.version_line(info, shared=remote)):
         shared.note(f"'{escape(name)}' has no version")
 
 
@@ -33,7 +34,7 @@ def show(shared: Shared, ref: str) -> None:
     """Show all about one version."""
     result = shared.repository.show(ref)
     if not shared.answer("show", result):
-        shared.say(render.lines(render.version(result)))
+        shared.say(render.lines(render.version(result, shared=bool(shared.repository.remotes()))))
 
 
 @command(COMMANDS, "ls")

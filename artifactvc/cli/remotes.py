@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from artifactvc.cli.app import Shared, command
+from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.values import REF, REMOTE, count
 from artifactvc.util.text import escape, format_size
 
@@ -14,7 +14,7 @@ COMMANDS: Final[dict[str, click.Command]] = {}
 _REMOTE: Final[dict[str, click.Command]] = {}
 
 
-@click.group("remote", context_settings={"help_option_names": ["-h", "--help"]})
+@group("remote")
 def remote() -> None:
     """Add, list and change remotes.
 
@@ -46,9 +46,9 @@ def remote_add(
     options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region)
     result = shared.repository.remote_add(name, url, options=options, single_writer=single_writer)
     if not shared.answer("remote add", result):
-        what = "origin" if result.origin else "remote"
-        access = ", read-only" if result.read_only else ""
-        shared.say(f"added {what} '{escape(result.name)}' at {escape(result.url)}{access}")
+        marks = [mark for mark, is_so in (("origin", result.origin), ("read-only", result.read_only)) if is_so]
+        said = f" ({', '.join(marks)})" if marks else ""
+        shared.say(f"added remote '{escape(result.name)}' at {escape(result.url)}{said}")
     for text in result.notes:
         shared.note(text)
 
@@ -59,6 +59,8 @@ def remote_list(shared: Shared) -> None:
     results = shared.repository.remotes()
     if shared.answer("remote list", results):
         return
+    if not results:
+        shared.note("no remote yet (run 'avc remote add NAME URL')")
     for result in results:
         marks = [mark for mark, is_so in (("origin", result.origin), ("read-only", result.read_only)) if is_so]
         shared.say(f"{escape(result.name)}  {escape(result.url)}" + (f"  ({', '.join(marks)})" if marks else ""))

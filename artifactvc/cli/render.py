@@ -46,7 +46,8 @@ def staged(result: results.Staged) -> str:
     parts = [(result.added, "added"), (result.modified, "modified"), (result.removed, "removed")]
     text = ", ".join(f"{number:,} {kind}" for number, kind in parts if number) or "nothing changed"
     verb = "would stage" if result.dry_run else "staged"
-    return f"{verb} {escape(result.artifact)} ({escape(result.type)}): {text}; {count(result.entries, 'entry')}"
+    empty = " (empty directories are not kept)" if not result.entries else ""
+    return f"{verb} {escape(result.artifact)} ({escape(result.type)}): {text}; {count(result.entries, 'entry')}{empty}"
 
 
 def committed(result: results.Committed, *, dry_run: bool = False) -> str:
@@ -62,19 +63,21 @@ def committed(result: results.Committed, *, dry_run: bool = False) -> str:
     return f"committed {what}" if result.outcome == "created" else f"unchanged {what}"
 
 
-def version_line(info: results.VersionInfo) -> str:
-    """One line of ``log``."""
+def version_line(info: results.VersionInfo, *, shared: bool = True) -> str:
+    """One line of ``log``; whether it is pushed is said where there is a remote (*shared*)."""
     aliases = f" [{', '.join(map(escape, info.aliases))}]" if info.aliases else ""
     tags = f" ({', '.join(map(escape, info.tags))})" if info.tags else ""
     text = escape(info.description.partition("\n")[0])
-    where = "" if info.pushed else " unpushed"
+    where = " unpushed" if shared and not info.pushed else ""
     head = f"{info.version:<6} {info.digest[:12]}  {info.created[:16].replace('T', ' ')}  {escape(info.author)}"
     size = f"{count(info.entries, 'entry')}, {format_size(info.size)}"
     return f"{head}  {size}{aliases}{tags}{where}" + (f"  {text}" if text else "")
 
 
-def version(info: results.VersionInfo) -> Iterator[str]:
-    """All of ``show``."""
+def version(info: results.VersionInfo, *, shared: bool = True) -> Iterator[str]:
+    """All of ``show``; whether it is pushed is said where there is a remote (*shared*)."""
+    state = [info.state, "here" if info.here else "needs its remote"]
+    state += [f"{'' if info.pushed else 'un'}pushed"] if shared else []
     rows: list[tuple[str, str]] = [
         ("type", info.type),
         ("digest", info.digest),
@@ -86,7 +89,7 @@ def version(info: results.VersionInfo) -> Iterator[str]:
         ("made by", ", ".join(info.produced_by)),
         ("used by", ", ".join(info.used_by)),
         ("ttl", info.ttl or ""),
-        ("state", f"{info.state}, {'here' if info.here else 'needs its remote'}, {'' if info.pushed else 'un'}pushed"),
+        ("state", ", ".join(state)),
     ]  # fmt: skip
     yield colour(f"{escape(info.project)}/{escape(info.name)}:{info.version}", "head")
     for name, value in rows:

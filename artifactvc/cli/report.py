@@ -31,7 +31,9 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
 def _told(error: BaseException) -> tuple[str, str, str, int]:
     """Class, message, hint and exit code."""
     if isinstance(error, AvcError):
-        return type(error).__name__, _one_line(error.message), _one_line(error.hint), error.exit_code
+        return type(error).__name__, escape(error.message), escape(error.hint), error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return "UsageError", "no command given", f"run '{error.ctx.command_path} --help' to list them", 2
     if isinstance(error, click.ClickException):
         hint = "run 'avc --help' to list the commands"
         if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.parent is not None:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from artifactvc.cli import render
-from artifactvc.cli.app import Shared, command
+from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.values import count
 from artifactvc.util.text import escape, format_size
 
@@ -73,7 +73,7 @@ def du(shared: Shared) -> None:
         shared.say(render.lines(render.usage(result)))
 
 
-@click.group("config", context_settings={"help_option_names": ["-h", "--help"]})
+@group("config")
 @click.option("--global", "globally", is_flag=True, help="The user's own file instead of this repository's.")
 @click.pass_context
 def config(ctx: click.Context, globally: bool) -> None:
@@ -127,7 +127,7 @@ for _name, _made in _CONFIG.items():
 
 
 @command(COMMANDS, "completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
 def completion(shared: Shared, shell: str) -> None:
     """Print a script that completes commands.
 

@@ -74,7 +74,7 @@ def check_alias(alias: str) -> str:
     if not 1 <= len(alias) <= 128 or "/" in alias or ":" in alias or "@" in alias or not alias.strip():
         raise BadName(f"bad alias '{alias[:140]}'", hint="use 1 to 128 characters without '/', ':' and '@'")
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
-        raise BadName(f"bad alias '{alias[:140]!r}'", hint="an alias has no control characters")
+        raise BadName(f"bad alias '{alias[:140]}'", hint="an alias has no control characters")
     return alias
 
 

@@ -226,7 +226,7 @@ class Collected:
 
 @dataclass(frozen=True)
 class Usage:
-    """``du``: bytes here, by place and by artifact (``unique``: only that artifact has them)."""
+    """``du``: bytes here, by place and by artifact."""
 
     total: int
     packs: int

@@ -14,9 +14,12 @@ from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
+from artifactvc.storage.loose import own_path
 from artifactvc.storage.remote import held_by_remotes
+from artifactvc.storage.store import Store
 
 _BATCH = 5000
+_LOOKED_AT = 5000
 
 
 def batches(items: Iterable[Digest], size: int = _BATCH) -> Iterator[list[Digest]]:
@@ -88,4 +91,10 @@ def was_complete(session: Session, draft_id: str, root: Digest) -> bool:
     """Whether *root* was complete when last looked at, and nothing has left the store since (protocol L6)."""
     row = session.avc.connect().execute("SELECT value FROM meta WHERE name = ?", (f"complete:{draft_id}",)).fetchone()
     store = session.avc.store
-    return row is not None and row[0] == f"{root} {store.intact_generation()}" and store.own_intact()
+    return row is not None and row[0] == f"{root} {store.intact_generation()}" and _own_intact(store)
+
+
+def _own_intact(store: Store) -> bool:
+    """Whether every larger object that the index knows has its file; False where there are too many to look."""
+    own = store.places.own()
+    return len(own) <= _LOOKED_AT and all(own_path(store.objects_dir, digest).exists() for digest, _ in own)

@@ -8,15 +8,19 @@ that cannot be read stops gc before it moves anything (L4).
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+import socket
 import time
+from datetime import timedelta
 
 from artifactvc.core.results import Collected
-from artifactvc.ops.roots import kept_manifests, needed
+from artifactvc.ops.roots import needed
 from artifactvc.ops.session import Session
 from artifactvc.storage import sweep
 from artifactvc.storage.trash import trash_bytes
-from artifactvc.util.text import format_size, parse_duration, parse_time
+from artifactvc.util.text import parse_duration, parse_time
 
 
 def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected:
@@ -27,11 +31,14 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
     duration = parse_duration(grace)
     with session.avc.collecting():
         session.caught_up = False
-        keep = needed(session, duration)
         store = session.avc.store
+        store.rescan()  # files that a killed command has put without a row are seen, too
+        if not dry_run:
+            _drop_orphans(session, duration)
+        keep = needed(session, duration)
         if dry_run:
             plan = sweep.plan(store, keep)
-            kept = _kept(session, duration, len(keep), [f"would move {format_size(plan.bytes)} to the trash"])
+            kept = _kept(session, duration, len(keep), [])
             return Collected(plan.objects, plan.bytes, trash_bytes(store.trash_dir), 0, kept, True)
         older_than = time.time() - duration.total_seconds()
         settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than)
@@ -42,19 +49,28 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         )
 
 
-def _kept(session: Session, duration: object, objects: int, lines: list[str]) -> tuple[str, ...]:
-    from datetime import timedelta
+def _drop_orphans(session: Session, grace: timedelta) -> None:
+    """Drop drafts that a process of this machine began, that is gone, longer ago than the grace (protocol L4)."""
+    drafts, oldest = session.avc.drafts, parse_time(session.clock()) - grace
+    for draft in drafts.all():
+        match = re.fullmatch(r"process ([0-9]+) on (.*)", draft.owner)
+        if match is None or match[2] != socket.gethostname() or parse_time(draft.time) > oldest:
+            continue
+        try:
+            os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            drafts.remove(draft.id)
+        except PermissionError:
+            continue  # it runs, as somebody else
 
-    assert isinstance(duration, timedelta)
+
+def _kept(session: Session, duration: timedelta, objects: int, lines: list[str]) -> tuple[str, ...]:
     rows = session.index.connection.execute("SELECT count(*) FROM version WHERE live = 1").fetchone()
     live, drafts = rows[0], len(session.avc.drafts.all())
-    lines.append(f"{objects} objects are needed by {live} live versions and {drafts} drafts")
+    lines.append(f"needed: {objects} objects, by live versions ({live}) and drafts ({drafts})")
     oldest = parse_time(session.clock()) - duration
     deleted = session.index.connection.execute("SELECT deleted_at FROM version WHERE live = 0").fetchall()
     within = [row for row in deleted if row[0] and parse_time(row[0]) > oldest]
     if within:
         lines.append(f"{len(within)} deleted versions can still be restored: their grace is not over")
     return tuple(lines)
-
-
-__all__ = ["collect", "kept_manifests"]

@@ -38,7 +38,7 @@ def show(session: Session, ref: str) -> VersionInfo:
 
 def log(session: Session, text: str, limit: int | None = None) -> Iterator[VersionInfo]:
     """The live versions of an artifact, newest first, at most *limit*."""
-    artifact = resolve.artifact(session, text.partition(":")[0])
+    artifact = resolve.artifact(session, text)
     rows = [v for v in session.index.rows.find("version", artifact=artifact["id"]) if v["live"]]
     known: tuple[Digest, ...] = ()
     for row in list(reversed(rows))[:limit]:

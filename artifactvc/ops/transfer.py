@@ -49,10 +49,16 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
 
 def require_objects(session: Session, digests: Sequence[Digest], what: str) -> None:
     """Fetch *digests*, all of them; MissingObject names what no remote has."""
+    back = session.avc.store.bring_back(digests) if digests else set()
+    digests = [digest for digest in digests if digest not in back]
     if not digests:
         return
     if not session.avc.remotes:
-        raise MissingObject(digests[0], f"here, and no remote is configured: {what} needs it")
+        raise MissingObject(
+            digests[0],
+            f"here, and no remote is configured: {what} needs it",
+            hint="run 'avc fsck' to see what is missing",
+        )
     got = fetch_objects(session, digests)
     lacking = [digest for digest in digests if digest not in got]
     if lacking:

@@ -8,6 +8,7 @@ One method is one operation of ``ops``, with the same names and results
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from artifactvc.core import names
 from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
 from artifactvc.sdk.environment import first, global_setting, login, project_from, set_global, variable
-from artifactvc.storage import avcdir, settings
+from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.progress import NoProgress, Progress
@@ -120,13 +121,22 @@ class Repository:
         target = Path(os.path.abspath(directory or url.rstrip("/").rpartition("/")[2] or "clone"))
         if target.is_dir() and any(target.iterdir()):
             raise UsageError(f"'{target}' is there and not empty", hint="name another directory")
+        there = target.is_dir()
         target.mkdir(parents=True, exist_ok=True)
-        project = body.get("project")
-        repository, _ = cls.init(
-            target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
-        )
-        repository.remote_add("origin", url, options=options)
-        return repository, remotes.after_clone(repository._session, url, target)
+        try:
+            project = body.get("project")
+            repository, _ = cls.init(
+                target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
+            )
+            repository.remote_add("origin", url, options=options)
+            return repository, remotes.after_clone(repository._session, url, target)
+        except BaseException:
+            # It was empty: what is there is ours, and would be in the way of the next try.
+            shutil.rmtree(target / avcdir.NAME, ignore_errors=True)
+            (target / bindings.FILE).unlink(missing_ok=True)
+            if not there:
+                target.rmdir()
+            raise
 
     def _recover(self) -> None:
         """Finish or clean what a killed command left in ``tmp``."""

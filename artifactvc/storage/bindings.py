@@ -95,7 +95,11 @@ class Bindings:
             change(self.artifacts)
             if self.artifacts == before and origin in (None, self.origin):
                 return
-            edit_toml(self._path, lambda document: _write(document, self.artifacts, origin))
+            edit_toml(
+                self._path,
+                lambda document: _write(document, self.artifacts, origin),
+                via=self._lock.parent.parent / "tmp",
+            )
             self.origin = origin or self.origin
 
 
@@ -127,6 +131,8 @@ def _write(document: Any, artifacts: dict[tuple[str, str], Bound], origin: str |
     if not rows and artifacts:
         # An empty array of tables would be written as "artifact = []", which no table can follow.
         document.pop("artifact", None)
+        if document:
+            document.add(tomlkit.nl())
         rows = document["artifact"] = tomlkit.aot()
     wanted = dict(artifacts)
     for position in range(len(rows or ()) - 1, -1, -1):

@@ -40,6 +40,10 @@ _SMALL_AT_ONCE: Final = 16
 _CONFLICTS: Final = 5
 
 
+class NoBucket(RemoteMissing):
+    """The bucket itself is not there."""
+
+
 class S3Transport:
     """The keys below ``bucket/prefix``."""
 
@@ -152,9 +156,9 @@ class S3Transport:
         async def one(name: str) -> bytes | None:
             try:
                 return await self._whole(name, limit)
-            except (RemoteMissing, RemoteRefused) as error:
-                if isinstance(error, RemoteMissing) and "bucket" in error.message:
-                    raise
+            except NoBucket:
+                raise
+            except (RemoteMissing, RemoteRefused):
                 return None
 
         return self._run(lambda: _gather([lambda name=name: one(name) for name in names], _SMALL_AT_ONCE))  # type: ignore[misc]
@@ -283,9 +287,9 @@ def _explain(url: str, error: BaseException, name: str = "") -> AvcError:
     kind = type(_root(error)).__name__
     what = f"'{name}' at '{url}'" if name else f"'{url}'"
     if code == "NoSuchBucket":
-        return RemoteMissing(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
+        return NoBucket(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
     if status == 404 or isinstance(error, FileNotFoundError):
-        return RemoteMissing(f"{what} is not there")
+        return RemoteMissing(f"{what} is not there", hint="check the address; 'avc fsck' tells what a version lacks")
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
         return RemoteRefused(
             f"there are no credentials for {what}: {_root(error)}",

@@ -51,12 +51,6 @@ class Store:
         self.packs.refresh()
         return self.places.generation()
 
-    def own_intact(self) -> bool:
-        """Whether every larger object that the index knows has its file; False where there are too many to look."""
-        if self.places.connection.execute("SELECT count(*) FROM object WHERE pack = 0").fetchone()[0] > 5000:
-            return False
-        return all(os.path.exists(own_path(self.objects_dir, digest)) for digest, _ in self.places.own())
-
     # ---- questions -------------------------------------------------------------------------------
 
     def has(self, digests: Iterable[Digest]) -> set[Digest]:
@@ -183,7 +177,9 @@ class Store:
         try:
             stat = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
-            return None
+            if self._locate(digest) is not None or digest not in self.bring_back([digest]) or not path.exists():
+                return None
+            stat = os.stat(path, follow_symlinks=False)
         now, recorded = stamp_of(stat), self.places.stamp(digest)
         if recorded is not None and _trusted(recorded, now):
             return path
@@ -253,6 +249,16 @@ class Store:
                 digest = directory.name + path.name
                 if len(digest) == 64 and not self.places.locate([digest]):
                     self.places.register_own(digest, path.stat().st_size, None)
+
+    def bring_back(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of *digests* that were in the trash, and are back (protocol L3)."""
+        if not self.trash_dir.is_dir() or not any(self.trash_dir.iterdir()):
+            return set()
+        found = set()
+        for digest in digests:
+            if self.has([digest]) or restore(self.trash_dir, self.objects_dir, self.packs, self.places, digest):
+                found.add(digest)
+        return found
 
     def forget_pack(self, serial: int) -> None:
         """Drop a pack's rows, and what is remembered of its bytes: the first step of removing it."""
