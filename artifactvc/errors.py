@@ -43,10 +43,21 @@ class AvcError(Exception):
         super().__init__(message)
         self.hint = hint  # the one next step; a command where there is one
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel from a child process as they are; ``__init__`` would word them again."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
     @property
     def message(self) -> str:
         """The one line that says what is wrong."""
         return str(self.args[0])
+
+
+def _rebuilt(kind: type[AvcError], args: tuple[object, ...], state: dict[str, object]) -> AvcError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(AvcError):
@@ -93,11 +104,11 @@ class UnknownVersion(NotFound):
 class UnknownAlias(NotFound):
     """The artifact has no such alias."""
 
-    def __init__(self, name: str, alias: str, near: Iterable[str] = (), *, newest: str = "") -> None:
+    def __init__(self, name: str, alias: str, near: Iterable[str] = (), *, newest: str = "", message: str = "") -> None:
         hint = _near(near)
         if newest:
             hint = f"the newest version is '{newest}'"
-        super().__init__(f"artifact '{name}' has no alias '{alias}'", hint=hint)
+        super().__init__(message or f"artifact '{name}' has no alias '{alias}'", hint=hint)
         self.name, self.alias = name, alias
 
 

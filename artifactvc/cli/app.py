@@ -14,6 +14,7 @@ import click
 
 from artifactvc import __version__
 from artifactvc.errors import UsageError
+from artifactvc.util.text import escape
 
 if TYPE_CHECKING:
     from artifactvc.sdk.repository import Repository
@@ -45,6 +46,10 @@ class Shared:
 
     def enter(self) -> None:
         """Go to the directory of ``-C``; paths on the command line mean what they mean there."""
+        try:
+            os.getcwd()
+        except FileNotFoundError as error:
+            raise UsageError("the current directory is not there any more", hint="go to another one") from error
         if self.directory is None:
             return
         try:
@@ -118,6 +123,11 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # the bytes of a path that is not UTF-8
+            return escape(value)
     return value
 
 
@@ -141,7 +151,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """An unknown command is an error that says which is near."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from artifactvc.util.text import escape, near
+            from artifactvc.util.text import near
 
             close = near(args[0], COMMANDS)
             hint = f" (did you mean '{close[0]}'?)" if close else ""

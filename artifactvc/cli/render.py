@@ -46,7 +46,7 @@ def staged(result: results.Staged) -> str:
     parts = [(result.added, "added"), (result.modified, "modified"), (result.removed, "removed")]
     text = ", ".join(f"{number:,} {kind}" for number, kind in parts if number) or "nothing changed"
     verb = "would stage" if result.dry_run else "staged"
-    empty = " (empty directories are not kept)" if not result.entries else ""
+    empty = " (empty directories are not kept)" if not result.entries and not result.removed else ""
     return f"{verb} {escape(result.artifact)} ({escape(result.type)}): {text}; {count(result.entries, 'entry')}{empty}"
 
 

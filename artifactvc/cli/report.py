@@ -17,7 +17,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     kind, message, hint, code = _told(error)
     if "--json" in arguments:
         body = {"schema": 1, "error": {"class": kind, "message": message, "hint": hint}}
-        print(json.dumps(body, ensure_ascii=False))
+        print(json.dumps(body))
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
     print(f"error: {message}", file=sys.stderr)
@@ -33,16 +33,24 @@ def _told(error: BaseException) -> tuple[str, str, str, int]:
     if isinstance(error, AvcError):
         return type(error).__name__, escape(error.message), escape(error.hint), error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return "UsageError", "no command given", f"run '{error.ctx.command_path} --help' to list them", 2
+        return "UsageError", "missing command", f"run '{error.ctx.command_path} --help'", 2
     if isinstance(error, click.ClickException):
         hint = "run 'avc --help' to list the commands"
         if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.parent is not None:
             hint = f"run '{error.ctx.command_path} --help'"
         message = error.format_message()
         return "UsageError", _one_line(message[:1].lower() + message[1:]).rstrip("."), hint, 2
+    if isinstance(error, UnicodeEncodeError):
+        text = escape(error.object[:200])
+        return "BadName", f"'{text}' is not UTF-8", "write it in UTF-8, or set the locale that it is written in", 2
     if isinstance(error, OSError):
         name = f" '{escape(str(error.filename))}'" if error.filename else ""
-        return "StorageError", f"{(error.strerror or str(error)).lower()}{name}", "", 1
+        return (
+            "StorageError",
+            f"{(error.strerror or str(error)).lower()}{name}",
+            "check the path and its permissions",
+            1,
+        )
     if type(error).__module__ == "sqlite3":
         return "StorageError", f"the index cannot be used: {error}", "run 'avc fsck --repair' to build it anew", 1
     if isinstance(error, MemoryError):

@@ -9,6 +9,7 @@ import click
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.values import count
+from artifactvc.errors import UsageError
 from artifactvc.util.text import escape, format_size
 
 COMMANDS: Final[dict[str, click.Command]] = {}
@@ -135,5 +136,8 @@ def completion(shared: Shared, shell: str) -> None:
     fish: avc completion fish > ~/.config/fish/completions/avc.fish
     """
     from artifactvc.cli.completion import script
+
+    if shared.json:
+        raise UsageError("completion prints a script, which is no JSON", hint="leave --json out")
 
     shared.say(script(shell))

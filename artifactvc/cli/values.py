@@ -25,10 +25,12 @@ class Word(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """What the repository here knows; nothing where there is none."""
+        from artifactvc.cli.app import Shared
         from artifactvc.sdk.repository import Repository
 
+        shared = ctx.find_object(Shared)
         try:
-            with Repository.open(".") as repository:
+            with Repository.open((shared and shared.directory) or ".") as repository:
                 return [CompletionItem(word) for word in repository.complete(self.kind, incomplete)]
         except (AvcError, OSError):
             return []

@@ -154,10 +154,12 @@ def checkout(
     Files that are right are left alone; files the version does not have are removed only if
     they are tracked and unmodified.
     """
-    result = shared.repository.checkout(ref, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run)
+    result = shared.repository.checkout(
+        ref, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run, detail=shared.verbose
+    )
     if not shared.answer("checkout", result):
         shared.say(render.checked_out(result))
-        if dry_run or shared.verbose:
+        if (dry_run or shared.verbose) and result.plan:
             shared.say(render.lines(render.changes(result.plan, every=shared.verbose)))
         for path in result.kept[:20]:
             shared.note(f"kept '{escape(path)}', which is not what the base version has")

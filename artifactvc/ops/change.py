@@ -17,6 +17,8 @@ from artifactvc.errors import Conflict, NameTaken, NotFound, UnknownAlias, Usage
 from artifactvc.ops import resolve
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
+from artifactvc.storage.database import begin
+from artifactvc.storage.drafts import workspace_draft_id
 
 
 def alias_record(session: Session, artifact_id: str, alias: str, digest: str | None) -> Record:
@@ -43,7 +45,7 @@ def alias(session: Session, ref: str, aliases: Sequence[str], *, remove: bool = 
             held = session.index.rows.get("alias", found.artifact["id"], name)
             at = held["digest"] if held else None
             if remove and at != found.version["digest"]:
-                raise UnknownAlias(found.artifact["name"], name, _elsewhere(session, found, at))
+                raise _not_there(session, found, name, at)
             if remove or at != found.version["digest"]:
                 digest = None if remove else found.version["digest"]
                 records.append(alias_record(session, found.artifact["id"], name, digest))
@@ -54,9 +56,15 @@ def alias(session: Session, ref: str, aliases: Sequence[str], *, remove: bool = 
     return _named(session, found, f"{', '.join(aliases)} {deed} {found.full_name}:{found.shown}")
 
 
-def _elsewhere(session: Session, found: Found, digest: str | None) -> list[str]:
+def _not_there(session: Session, found: Found, alias: str, digest: str | None) -> NotFound:
+    """An alias is to be taken off a version that has it not."""
+    name = found.artifact["name"]
     there = resolve.live_by_digest(session, found.artifact["id"], digest) if digest else None
-    return [f"{found.artifact['name']}:v{there['number']}"] if there else []
+    if there is None:
+        return UnknownAlias(name, alias)
+    return UnknownAlias(
+        name, alias, message=f"alias '{alias}' is at '{name}:v{there['number']}', not at '{name}:{found.shown}'"
+    )
 
 
 def tag(session: Session, ref: str, tags: Sequence[str], *, remove: bool = False) -> Named:
@@ -79,7 +87,8 @@ def tag(session: Session, ref: str, tags: Sequence[str], *, remove: bool = False
         return [record] if changed else []
 
     append(session, "tag", plan)
-    return _named(session, found, f"{'removed' if remove else 'added'} {', '.join(tags)}")
+    what, where = ", ".join(tags), f"{found.full_name}:{found.shown}"
+    return _named(session, found, f"took {what} off {where}" if remove else f"tagged {where} with {what}")
 
 
 def edit(
@@ -173,6 +182,24 @@ def _rename_binding(session: Session, project: str, old: str, new: str) -> None:
 
     if session.avc.bindings.find(project, old) is not None:
         session.avc.bindings.update(change)
+    _rename_draft(session, (project, old), (project, new))
+
+
+def _rename_draft(session: Session, old: tuple[str, str], new: tuple[str, str]) -> None:
+    """What was staged under the old name is staged under the new one; so is what the stat cache says of it."""
+    from dataclasses import replace
+
+    drafts = session.avc.drafts
+    old_id, new_id = workspace_draft_id(*old), workspace_draft_id(*new)
+    if old_id != new_id:
+        first, second = sorted((old_id, new_id))
+        with session.avc.writing(), drafts.locked(first), drafts.locked(second):
+            draft = drafts.get(old_id)
+            if draft is not None:
+                drafts.save(replace(draft, id=new_id, name=new[1]))
+                drafts.remove(old_id)
+    with begin(session.avc.connect()) as connection:
+        connection.execute("UPDATE binding SET artifact = ? WHERE artifact = ?", ("/".join(new), "/".join(old)))
 
 
 def delete(session: Session, ref: str, *, delete_aliases: bool = False, dry_run: bool = False) -> Named:

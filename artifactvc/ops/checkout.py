@@ -19,7 +19,15 @@ from typing import Final
 from artifactvc.core.manifest import find
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import CheckedOut
-from artifactvc.errors import HostilePath, OutsideWorkspace, ReadOnly, UnknownPath, UsageError, WouldOverwrite
+from artifactvc.errors import (
+    HostilePath,
+    OutsideWorkspace,
+    ReadOnly,
+    UnknownPath,
+    UnsafeLink,
+    UsageError,
+    WouldOverwrite,
+)
 from artifactvc.ops import look, resolve
 from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, entries_in, known_files, plan_place
 from artifactvc.ops.resolve import Found
@@ -130,6 +138,13 @@ def _absolute(workspace: Path, path: str) -> Path:
 
 def _place(session: Session, found: Found, binding: Binding) -> Place:
     workspace = session.avc.workspace
+    inside, base = os.path.realpath(_absolute(workspace, binding.path)), os.path.realpath(workspace)
+    if inside != base and not inside.startswith(base.rstrip("/") + "/"):
+        # artifacts.toml and the link may both come with somebody's Git repository (protocol H1).
+        raise UnsafeLink(
+            f"'{escape(binding.path)}' leads out of the workspace, to '{escape(inside)}'",
+            hint="name that place as DEST if it is meant",
+        )
     single = bool(binding.prefix) and find(found.version["digest"], binding.prefix, session.node) is not None
     if single:
         return Place((workspace / binding.path).parent, binding.prefix, True, binding)
@@ -209,6 +224,11 @@ def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOp
             make_directories(place.root)
         return done
     with writing(place.root):
+        if place.root.exists() and not place.root.is_dir():
+            raise WouldOverwrite(
+                f"'{escape(os.fspath(place.root))}' is a file, and a directory is to be written",
+                hint="name another place",
+            )
         make_directories(place.root)
         _check_names(plan, place.root)
         new = {path for path, _, replaced in plan.write if not replaced}
@@ -244,9 +264,10 @@ def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options
     session.progress.start("Writing", total=len(plan.write), unit="files")
     located = locate(store, files)
     recorded = plan.place.binding is not None
-    for paths, stats in write_packed(store, placer, located, session.progress.advance, stats=recorded):
-        for position, path in enumerate(paths):
-            done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
+    with contextlib.closing(write_packed(store, placer, located, session.progress.advance, stats=recorded)) as lots:
+        for paths, stats in lots:
+            for position, path in enumerate(paths):
+                done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
     for file in located.own:
         how = write_own(store, placer, file, options.link)
         done.linked += how == "linked"

@@ -31,6 +31,7 @@ class CheckoutOptions:
     link: str | None = None
     force: bool = False
     dry_run: bool = False
+    detail: bool = False  # report every changed path
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def plan_place(
     before = entries_in(session, base, place, options.prefixes) if base != digest else plan.target
     if not place.root.is_dir():
         plan.write = [(path, entry, False) for path, entry in plan.target.items()]
-        if options.dry_run:
+        if options.dry_run or options.detail:
             plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
         return plan
     known = known_files(session, key, place) if place.binding is not None else {}

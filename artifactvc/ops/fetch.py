@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from artifactvc.core.entries import Record
+from artifactvc.core.names import shown_number
 from artifactvc.core.results import Fetched
 from artifactvc.errors import UnknownRemote, UsageError
 from artifactvc.ops.session import Session, append
@@ -121,7 +122,9 @@ def _describe(session: Session, before: Numbers) -> tuple[str, ...]:
         new = _current_number(session, key)
         artifact = session.index.rows.get("artifact", key[0])
         if new is not None and new != old and artifact is not None:
-            out.append(f"{artifact['project']}/{artifact['name']}: v{old}~ is now v{new}")
+            row = session.index.rows.get("version", key[0], new)
+            shown = shown_number(new, provisional=bool(row and row["provisional"]))
+            out.append(f"{artifact['project']}/{artifact['name']}: v{old}~ is now {shown}")
     return tuple(sorted(out))
 
 

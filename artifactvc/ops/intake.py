@@ -6,6 +6,7 @@ The cache saves a hash, never the question whether the store has the object (pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from artifactvc.ops import look
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
 from artifactvc.storage.bindings import Binding
-from artifactvc.storage.bulk import Batch, put_batches
+from artifactvc.storage.bulk import Batch, BatchRead, put_batches
 from artifactvc.storage.statcache import WIDTH, FileStat, Recorded, StatCache
 from artifactvc.storage.workspace import DirScan, file_stat, kind_of
 from artifactvc.storage.writer import StoreWriter
@@ -52,6 +53,7 @@ class Taken:
     """What one artifact's looks gave."""
 
     looks: list[Look]
+    key: tuple[str, str]
     directories: list[_Directory] = field(default_factory=list)
     changes: dict[str, Entry | None] = field(default_factory=dict)
     unchanged: int = 0
@@ -72,10 +74,10 @@ class Taken:
 
 
 def take(
-    session: Session, root: Digest, looks: list[Look], generation: int, writer: StoreWriter, *, move: bool
+    session: Session, against: look.Against, looks: list[Look], generation: int, writer: StoreWriter, *, move: bool
 ) -> Taken:
-    """Store what differs from the stat cache, and work out what changes in the manifest *root*."""
-    taken = Taken(looks)
+    """Store what differs from the stat cache, and work out what changes in the manifest that it is held against."""
+    taken, root = Taken(looks, against.key), against.root
     for found in looks:
         taken.directories += _pending(session, found, generation)
     total = sum(len(directory.pending) for directory in taken.directories)
@@ -87,7 +89,7 @@ def take(
         if found.exact:
             gone.update(found.vanished())
         else:
-            gone.update(_whole(session, root, found, taken))
+            gone.update(gone_from(session, root, found, taken))
     taken.changes.update((path, None) for path in gone if path not in taken.changes)
     return taken
 
@@ -139,7 +141,19 @@ def _store(session: Session, taken: Taken, writer: StoreWriter, *, move: bool) -
             path = f"{workspace}/{directory.scan.path}" if directory.scan.path else workspace
             batches.append(Batch(path, [directory.scan.names[position] for position in plain]))
             where.append((directory, plain))
-    for (directory, positions), read in zip(where, put_batches(writer, batches, move=move), strict=True):
+    with contextlib.closing(put_batches(writer, batches, move=move)) as reads:
+        _take_reads(session, taken, workspace, where, reads)
+    _take_rest(taken, workspace)
+
+
+def _take_reads(
+    session: Session,
+    taken: Taken,
+    workspace: str,
+    where: list[tuple[_Directory, list[int]]],
+    reads: Iterator[BatchRead],
+) -> None:
+    for (directory, positions), read in zip(where, reads, strict=True):
         if len(positions) == len(directory.scan.names):
             directory.digests, directory.stats = bytearray(read.digests), read.stats
         else:
@@ -149,6 +163,10 @@ def _store(session: Session, taken: Taken, writer: StoreWriter, *, move: bool) -
         taken.bytes_read += sum(read.stats[0::WIDTH])
         _note(taken, directory, positions, workspace)
         session.progress.advance(len(positions))
+
+
+def _take_rest(taken: Taken, workspace: str) -> None:
+    """Links, and files whose digests were known."""
     for directory in taken.directories:
         rest = [
             p for p in directory.pending if _is_link(directory, p) or directory.scan.names[p] in directory.scan.followed
@@ -187,13 +205,14 @@ def _note(taken: Taken, directory: _Directory, positions: Sequence[int], workspa
         taken.add(path, entry, found)
 
 
-def _whole(session: Session, root: Digest, found: Look, taken: Taken) -> list[str]:
+def gone_from(session: Session, root: Digest, found: Look, taken: Taken) -> list[str]:
     """Hold all that was seen against the manifest; the paths that it has and the workspace has not."""
     gone: list[str] = []
+    others = _others(session, taken)
     for entry in walk(root, session.node, found.prefix) if root != EMPTY else ():
         now = taken.changes.get(entry.path)
         if now is None:
-            if entry.kind != "r":
+            if entry.kind != "r" and not any(_provides(session, other, entry.path) for other in others):
                 gone.append(entry.path)
         elif now == entry:
             del taken.changes[entry.path]
@@ -201,6 +220,26 @@ def _whole(session: Session, root: Digest, found: Look, taken: Taken) -> list[st
     if len(taken.looks) > 1:
         gone = [path for path in gone if path not in taken._provided]
     return gone
+
+
+def _others(session: Session, taken: Taken) -> list[Binding]:
+    """Bindings of the same artifact that are not looked at now, and may have paths in the same place."""
+    now = {seen.binding.path for seen in taken.looks}
+    artifact = session.avc.bindings.artifacts.get(taken.key)
+    return [b for b in artifact.paths if b.path not in now] if artifact else []
+
+
+def _provides(session: Session, other: Binding, path: str) -> bool:
+    """Whether the file that stands for *path* in another binding is there, or was when that was last added."""
+    if other.prefix and path != other.prefix and not path.startswith(f"{other.prefix}/"):
+        return False
+    inside = path[len(other.prefix) :].lstrip("/")
+    file = "/".join(part for part in ("" if other.path == "." else other.path, inside) if part)
+    if os.path.lexists(session.avc.workspace / file):
+        return True
+    directory, _, name = file.rpartition("/")
+    row = StatCache(session.avc.connect).row(directory)
+    return row is not None and name in row.names
 
 
 def remember(cache: StatCache, taken: Taken) -> list[str]:

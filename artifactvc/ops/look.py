@@ -180,7 +180,7 @@ def hash_path(session: Session, seen: Seen) -> Digest:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise UnreadableFile(
-            f"cannot read '{escape(seen.file)}': {error.strerror}", hint="check its permissions"
+            f"cannot read '{escape(seen.file)}': {(error.strerror or '').lower()}", hint="check its permissions"
         ) from error
     try:
         return hash_file(fd)[0]

@@ -6,6 +6,7 @@ writes a run record that says who produced the version.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -98,7 +99,7 @@ def _entries(session: Session, writer: StoreWriter, source: Path, prefix: str, *
     if not source.is_dir() or (source.is_symlink() and not follow):
         yield _file_entry(writer, source, prefix, follow=follow)
         return
-    options = ScanOptions(lambda path: True, None, follow, frozenset(), unstated=True)
+    options = ScanOptions(lambda path: True, None, follow, frozenset(), ignorable=False, unstated=True)
     found = scan(source, ".", None, options)
     session.progress.start("Storing", total=sum(len(d.names) for d in found.directories), unit="files")
     batches, where = [], []
@@ -118,13 +119,14 @@ def _entries(session: Session, writer: StoreWriter, source: Path, prefix: str, *
         if plain:
             batches.append(Batch(f"{source}/{directory.path}" if directory.path else os.fspath(source), plain))
             where.append((directory, plain))
-    for (directory, plain), read in zip(where, put_batches(writer, batches), strict=True):
-        text = read.digests.hex()
-        for at, name in enumerate(plain):
-            path = _at(prefix, _inside(directory, name))
-            kind = kind_of(read.stats[at * WIDTH + 4])
-            yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
-        session.progress.advance(len(plain))
+    with contextlib.closing(put_batches(writer, batches)) as reads:
+        for (directory, plain), read in zip(where, reads, strict=True):
+            text = read.digests.hex()
+            for at, name in enumerate(plain):
+                path = _at(prefix, _inside(directory, name))
+                kind = kind_of(read.stats[at * WIDTH + 4])
+                yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
+            session.progress.advance(len(plain))
     session.progress.finish()
 
 

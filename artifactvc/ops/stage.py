@@ -27,6 +27,7 @@ from artifactvc.ops.intake import Taken
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
+from artifactvc.storage.bindings import FILE as bindings_file
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
 from artifactvc.storage.statcache import StatCache
@@ -83,7 +84,7 @@ def _targets(session: Session, paths: Sequence[str], options: AddOptions) -> dic
             if part not in found[key]:
                 found[key].append(part)
         return found
-    wanted = _artifact_key(session, options.to) if options.to else None
+    wanted = _artifact_key(session, options.to) if options.to is not None else None
     for key, bound in session.avc.bindings.artifacts.items():
         if wanted is None or key == wanted:
             found[key] = [_Part(binding, binding.path) for binding in bound.paths]
@@ -109,8 +110,10 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
         )
     workspace, bindings = session.avc.workspace, session.avc.bindings
     path = relative_path(workspace, text)
+    if path == bindings_file:
+        raise UnsupportedFile(f"'{bindings_file}' is avc's own, and is never taken", hint="keep it in Git")
     there = os.path.lexists(workspace / path)
-    key = _artifact_key(session, options.to) if options.to else None
+    key = _artifact_key(session, options.to) if options.to is not None else None
     bound = bindings.artifacts.get(key) if key else None
     inside = _within(bound, path) if bound else None if key else bindings.of_path(path)
     if inside and (options.prefix is None or options.prefix == inside[1].prefix):
@@ -167,7 +170,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
             return _plan(session, draft, looks)
         generation = avc.store.intact_generation()
         with avc.writer() as writer:
-            taken = intake.take(session, draft.root, looks, generation, writer, move=options.move)
+            taken = intake.take(session, against, looks, generation, writer, move=options.move)
             root, differing = _apply(session, draft.root, taken.changes, writer)
         changed = root.digest != draft.root
         if changed or avc.drafts.get(draft_id) is not None:
@@ -292,9 +295,8 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
         if found.exact:
             changes.update((path, None) for path in found.vanished() if path not in changes)
         else:
-            for entry in walk(draft.root, session.node, found.prefix):
-                if entry.kind != "r":
-                    changes.setdefault(entry.path, None)
+            gone = intake.gone_from(session, draft.root, found, intake.Taken(looks, draft.key, changes=changes))
+            changes.update((path, None) for path in gone)
     before = find_many(draft.root, changes, session.node)
     different = [
         Change(path, before.get(path), entry) for path, entry in sorted(changes.items()) if before.get(path) != entry

@@ -86,8 +86,13 @@ def compare_workspace(session: Session, key: Key, bound: Bound, root: Digest) ->
     looks = [look.look(session, cache, look.Against(key, root), binding, binding.path) for binding in bound.paths]
     same: dict[str, Recorded] = {}
     changes: dict[str, PathChange] = {}
+    there = (
+        {seen.path for found in looks for d in found.scan.directories for seen in found.files(d)}
+        if len(looks) > 1
+        else set()
+    )
     for found in looks:
-        pairs = _exact(session, found, root) if found.exact else _whole(session, found, root)
+        pairs = _exact(session, found, root) if found.exact else _whole(session, found, root, there)
         for path, seen, entry in pairs:
             change = _compare(session, path, seen, entry, same)
             if change is not None:
@@ -110,10 +115,12 @@ def _exact(session: Session, found: Look, root: Digest) -> Iterator[tuple[str, S
         yield seen.path, seen, entries.get(seen.path)
 
 
-def _whole(session: Session, found: Look, root: Digest) -> Iterator[tuple[str, Seen | None, Entry | None]]:
+def _whole(
+    session: Session, found: Look, root: Digest, elsewhere: set[str]
+) -> Iterator[tuple[str, Seen | None, Entry | None]]:
     there = {seen.path: seen for directory in found.scan.directories for seen in found.files(directory)}
     for entry in walk(root, session.node, found.prefix) if root != EMPTY else ():
-        if entry.kind != "r":
+        if entry.kind != "r" and (entry.path in there or entry.path not in elsewhere):
             yield entry.path, there.pop(entry.path, None), entry
     for path, seen in there.items():
         yield path, seen, None

@@ -239,7 +239,12 @@ class Repository:
         from artifactvc.ops import commit
 
         dropped = commit.reset(self._session, name)
-        return Named(name, None, f"dropped the draft of '{name}'" if dropped else f"'{name}' had no draft")
+        _, project, plain = names.parse_artifact(name)
+        return Named(
+            f"{project or self.project}/{plain}",
+            None,
+            f"dropped the draft of '{name}'" if dropped else f"'{name}' had no draft",
+        )
 
     def checkout(
         self,
@@ -250,12 +255,13 @@ class Repository:
         link: str | None = None,
         force: bool = False,
         dry_run: bool = False,
+        detail: bool = False,
     ) -> results.CheckedOut:
         """Write the files of a version into a directory, its bound path where none is named."""
         from artifactvc.ops import checkout
         from artifactvc.ops.checkout_plan import CheckoutOptions
 
-        options = CheckoutOptions(tuple(prefixes), link, force, dry_run)
+        options = CheckoutOptions(tuple(prefixes), link, force, dry_run, detail)
         return checkout.checkout(self._session, ref, destination, options)
 
     def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
@@ -425,7 +431,7 @@ class Repository:
         """Move what nothing needs to the trash; remove what has been there for the grace."""
         from artifactvc.ops import gc
 
-        chosen = grace or str(self.config_get("gc.grace").value)
+        chosen = grace if grace is not None else str(self.config_get("gc.grace").value)
         return gc.collect(self._session, chosen, dry_run=dry_run)
 
     # ---- remotes -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artifactvc.errors import NewerFormat, NoRepository, StorageError
+from artifactvc.errors import Corrupt, NewerFormat, NoRepository, StorageError
 from artifactvc.storage.bindings import Bindings
 from artifactvc.storage.database import connect
 from artifactvc.storage.drafts import Drafts
@@ -114,6 +114,8 @@ class AvcDir:
 
     def _check_format(self) -> None:
         repository = self.config.get("repository", {})
+        if not isinstance(repository, dict) or not isinstance(repository.get("format"), int):
+            raise Corrupt(f"'{self.root / 'config.toml'}' does not say the repository's format", hint="mend it by hand")
         if repository.get("format") != FORMAT:
             raise NewerFormat(f"the repository '{self.root}'", f"format {repository.get('format')}")
         needed = self.config.get("features", {}).get("read", [])

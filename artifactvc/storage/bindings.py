@@ -63,11 +63,18 @@ class Bindings:
     def _read(self) -> None:
         document = load_toml(self._path)
         try:
-            self.artifacts = {b.key: b for b in map(_bound, document.get("artifact", []))}
-            origin = document.get("origin", {}).get("url")
-        except (AvcError, AttributeError, TypeError, KeyError) as error:
-            message = error.message if isinstance(error, AvcError) else f"{error!r}"
-            raise Corrupt(f"'{self._path.name}' is not as avc writes it: {message}", hint="mend it by hand") from error
+            tables = document.get("artifact", [])
+            if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+                raise Corrupt("'artifact' is no array of tables: write [[artifact]]")
+            self.artifacts = {b.key: b for b in map(_bound, tables)}
+            origin = document.get("origin", {})
+            if not isinstance(origin, dict):
+                raise Corrupt("'origin' is no table: write [origin]")
+            origin = origin.get("url")
+        except AvcError as error:
+            raise Corrupt(
+                f"'{self._path.name}' is not as avc writes it: {error.message}", hint="mend it by hand"
+            ) from error
         self.origin: str | None = origin if isinstance(origin, str) else None
 
     def find(self, project: str, name: str) -> Bound | None:
@@ -103,21 +110,32 @@ class Bindings:
             self.origin = origin or self.origin
 
 
+def _text(table: dict[str, Any], key: str, default: str | None = None) -> str:
+    """The text at *key*; Corrupt where there is none."""
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise Corrupt(f"'{key}' is missing" if value is None else f"'{key}' is no text")
+    return value
+
+
 def _bound(table: dict[str, Any]) -> Bound:
     digest, version = table.get("digest"), table.get("version")
     if digest is not None and not is_digest(digest):
         raise Corrupt(f"bad digest '{str(digest)[:80]}'")
-    if version is not None and names.parse_ref(f"x:{version}").number is None:
+    if version is not None and (not isinstance(version, str) or names.parse_ref(f"x:{version}").number is None):
         raise Corrupt(f"bad version '{str(version)[:80]}'")
     paths = []
-    for row in table.get("paths", []):
-        path, prefix = str(row["path"]), str(row.get("as", ""))
+    rows = table.get("paths", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Corrupt("'paths' is no array of tables: write paths = [{path = \"data\"}]")
+    for row in rows:
+        path, prefix = _text(row, "path"), _text(row, "as", "")
         follow = row.get("follow") is True
         paths.append(Binding(path if path == "." else check_path(path), prefix and check_path(prefix), follow))
     return Bound(
-        names.check_project(table["project"]),
-        names.check_artifact_name(table["name"]),
-        str(table.get("type", "dataset")),
+        names.check_project(_text(table, "project")),
+        names.check_artifact_name(_text(table, "name")),
+        _text(table, "type", "dataset"),
         version,
         digest,
         tuple(paths),

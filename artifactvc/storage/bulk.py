@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat as stat_module
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
@@ -44,7 +44,9 @@ class BatchRead(NamedTuple):
     stats: array[int]
 
 
-def put_batches(writer: StoreWriter, batches: Sequence[Batch], *, move: bool = False) -> Iterator[BatchRead]:
+def put_batches(
+    writer: StoreWriter, batches: Sequence[Batch], *, move: bool = False
+) -> Generator[BatchRead, None, None]:
     """Store the files of *batches* and answer for each in order.
 
     Raises UnreadableFile, UnstableFile, UnsupportedFile as ``StoreWriter.put_file`` does.
@@ -105,7 +107,7 @@ def _read_one(writer: StoreWriter, path: str, directory: int, name: str, *, move
     return bytes.fromhex(digest), stat
 
 
-def _forked(writer: StoreWriter, batches: Sequence[Batch], count: int) -> Iterator[BatchRead]:
+def _forked(writer: StoreWriter, batches: Sequence[Batch], count: int) -> Generator[BatchRead, None, None]:
     def work(number: int, send: Send) -> None:
         writer.become_child()
         try:

@@ -39,13 +39,13 @@ class DirectoryTransport:
         except FileNotFoundError as error:
             if not self.root.is_dir():
                 raise RemoteUnavailable(
-                    f"the remote's directory '{self.url}' is not there", hint="is it mounted? check 'avc remote list'"
+                    f"the remote's directory '{self.url}' is not there", hint="is it mounted? check the address"
                 ) from error
             raise RemoteMissing(f"'{name}' is not at '{self.url}'") from error
         except PermissionError as error:
             raise RemoteRefused(f"may not read '{name}' at '{self.url}'", hint="check the permissions there") from error
         except NotADirectoryError as error:
-            raise RemoteUnavailable(f"'{self.url}' is not a directory", hint="check 'avc remote list'") from error
+            raise RemoteUnavailable(f"'{self.url}' is not a directory", hint="check the address") from error
         except OSError as error:
             raise RemoteUnavailable(
                 f"cannot read '{name}' at '{self.url}': {error.strerror}", hint="try again"
@@ -62,7 +62,7 @@ class DirectoryTransport:
                 raise RemoteRefused(f"may not write to '{self.url}'", hint="check the permissions there") from error
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO, errno.ENOTCONN):
                 raise RemoteUnavailable(
-                    f"cannot write to '{self.url}': {error.strerror}", hint="is it mounted? check 'avc remote list'"
+                    f"cannot write to '{self.url}': {error.strerror}", hint="is it mounted? check the address"
                 ) from error
             raise storage_error(error, self.url) from error
 

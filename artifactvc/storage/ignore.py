@@ -28,7 +28,8 @@ class Ignore:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise UnreadableFile(f"cannot read '{FILE}': {error}") from error
+            reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8"
+            raise UnreadableFile(f"cannot read '{FILE}': {reason}", hint="check its permissions") from error
         if not any(line.strip() and not line.startswith("#") for line in lines):
             return None
         from pathspec import GitIgnoreSpec

@@ -97,14 +97,14 @@ def store_copy(source: int, target: int, size: int) -> tuple[Digest, int]:
     if clone(source, target):
         return hash_file(target)
     copied = threading.Condition()
-    state: dict[str, int | BaseException | None] = {"done": 0, "error": None, "end": 0}
+    state: dict[str, int | BaseException | None] = {"done": 0, "error": None, "end": 0, "stop": 0}
 
     def copy() -> None:
         done = 0
         try:
             while True:
                 count = copy_range(source, target, done, WINDOW)
-                if count == 0:
+                if count == 0 or state["stop"]:
                     break
                 done += count
                 with copied:
@@ -121,6 +121,7 @@ def store_copy(source: int, target: int, size: int) -> tuple[Digest, int]:
     try:
         digest, at = _hash_behind(target, copied, state)
     finally:
+        state["stop"] = 1  # after an interruption the rest is not copied
         thread.join()
     if isinstance(state["error"], BaseException):
         raise state["error"]

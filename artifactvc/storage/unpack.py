@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -68,7 +68,7 @@ def locate(store: Store, files: Sequence[File]) -> Located:
 
 def write_packed(
     store: Store, placer: Placer, located: Located, advance: Callable[[int], None], *, stats: bool
-) -> Iterator[tuple[list[str], array[int]]]:
+) -> Generator[tuple[list[str], array[int]], None, None]:
     """Write the files whose objects are in packs.
 
     With *stats*, gives paths and five numbers each (``FileStat``) of those written: as they

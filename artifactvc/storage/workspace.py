@@ -139,6 +139,7 @@ class ScanOptions:
     follow: bool = False
     exclude: frozenset[str] = frozenset()  # paths relative to the workspace that are never taken
     base: str = ""  # the directory that links may not leave; where the scan begins, if empty
+    ignorable: bool = True  # whether there is an ``.avcignore`` that could name a file
     rows_tracked: bool = False  # whether every name in the stat cache's rows is known to be tracked
     unstated: bool = False  # files of directories without a row keep a stat of zeros: they will be read anyway
 
@@ -146,17 +147,19 @@ class ScanOptions:
 def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
     """*path* (from *cwd*) relative to *workspace*, ``.`` for itself; OutsideWorkspace."""
     absolute = os.path.normpath(os.path.join(cwd or os.getcwd(), path))
-    root = os.fspath(workspace)
+    base = os.path.realpath(workspace)
+    if os.path.realpath(absolute) == base and not os.path.islink(absolute):
+        return "."
+    # Where it really is: a link on the way must not lead outside, nor give one file two names.
     parent, name = os.path.split(absolute)
-    resolved = os.path.join(os.path.realpath(parent), name) if absolute != root else absolute
-    for candidate, base in ((absolute, root), (resolved, os.path.realpath(root))):
-        if candidate == base:
-            return "."
-        if candidate.startswith(base.rstrip("/") + "/"):
-            inside = candidate[len(base.rstrip("/")) + 1 :]
-            break
-    else:
-        raise OutsideWorkspace(escape(path), root)
+    resolved = os.path.join(os.path.realpath(parent), name)
+    if not resolved.startswith(base.rstrip("/") + "/"):
+        raise OutsideWorkspace(escape(path), os.fspath(workspace))
+    inside = resolved[len(base.rstrip("/")) + 1 :]
+    try:
+        inside.encode()
+    except UnicodeEncodeError as error:
+        raise UnsupportedFile(f"the name '{escape(inside)}' is not UTF-8", hint="rename it") from error
     if any(part in _SKIPPED for part in inside.split("/")):
         raise UnsupportedFile(f"'{escape(path)}' belongs to a repository, which is never taken")
     return check_path(inside)
@@ -272,7 +275,7 @@ class _Scanner:
             kinds = {stat_module.S_IFSOCK: "a socket", stat_module.S_IFIFO: "a pipe"}
             kind = kinds.get(stat_module.S_IFMT(mode), "a device")
             raise UnsupportedFile(
-                f"'{escape(full)}' is {kind}, which cannot be stored", hint="remove it, or name it in .avcignore"
+                f"'{escape(full)}' is {kind}, which cannot be stored", hint=self._way_out("remove it")
             )
         return True
 
@@ -281,12 +284,17 @@ class _Scanner:
             full.encode()
         except UnicodeEncodeError as error:
             raise UnsupportedFile(
-                f"the name '{escape(full)}' is not UTF-8", hint="rename it, or name its directory in .avcignore"
+                f"the name '{escape(full)}' is not UTF-8",
+                hint=self._way_out("rename it", "its directory"),
             ) from error
         try:
             check_path(full)
         except HostilePath as error:
-            raise UnsupportedFile(error.message, hint="rename it, or name it in .avcignore") from error
+            raise UnsupportedFile(error.message, hint=self._way_out("rename it")) from error
+
+    def _way_out(self, first: str, what: str = "it") -> str:
+        """What to do about a file that cannot be taken; outside a workspace there is no ``.avcignore``."""
+        return f"{first}, or name {what} in .avcignore" if self.options.ignorable else first
 
     def _link(self, path: str, name: str, known: bool, below: list[str], followed: set[str]) -> FileStat | None:  # noqa: FBT001
         """What to record of a link, or None where it is not taken or leads to a directory."""
@@ -309,7 +317,7 @@ class _Scanner:
             except HostilePath:
                 raise UnsafeLink(
                     f"link '{escape(full)}' points out of the directory taken, at '{escape(target)}'",
-                    hint="add with --follow to store what it points at, or name it in .avcignore",
+                    hint=self._way_out("give --follow to store what it points at"),
                 ) from None
             return file_stat(os.lstat(absolute))
         try:

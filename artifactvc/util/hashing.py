@@ -15,12 +15,20 @@ def digest_bytes(data: bytes | bytearray | memoryview) -> str:
     return blake3(data).hexdigest()
 
 
+_state = {"threads": True}
+
+
+def use_one_thread() -> None:
+    """In a forked child: the thread pool that the parent may have made has no threads here, and would never answer."""
+    _state["threads"] = False
+
+
 class StreamDigest:
     """The digest of bytes that come in pieces."""
 
     def __init__(self) -> None:
         self._one = blake3()
-        self._many = blake3(max_threads=blake3.AUTO)
+        self._many = blake3(max_threads=blake3.AUTO) if _state["threads"] else self._one
         self._hasher = self._one
 
     def update(self, data: bytes | bytearray | memoryview) -> None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from artifactvc.errors import StorageError
+from artifactvc.util.hashing import use_one_thread
 
 Send = Callable[[Any], None]
 
@@ -92,6 +93,7 @@ def _start(work: Callable[[int, Send], None], number: int) -> _Child:
     status = 1
     try:
         os.close(reading)
+        use_one_thread()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
         with os.fdopen(writing, "wb", 1 << 16) as pipe:
             _run(work, number, pipe)
