@@ -18,7 +18,7 @@
     │   ├── DigestMismatch  BadManifest  BadPack  BadLogEntry  BrokenChain  BadIndex
     │   └── HostilePath
     ├── StorageError               disk or remote refused: full, read-only, gone
-    │   ├── NoSpace  ReadOnly  RemoteUnavailable  RemoteRefused  RemoteMissing
+    │   ├── NoSpace  ReadOnly  RemoteUnavailable  RemoteRefused  RemoteMissing  BucketMissing
     │   ├── UnsafeRemote           the storage cannot create a file once
     │   ├── OutcomeUnknown         a write that may still land
     │   └── MissingExtra           an optional package is not installed
@@ -266,6 +266,10 @@ class RemoteRefused(StorageError):
 
 class RemoteMissing(StorageError):
     """A file or bucket that should be on the remote is not."""
+
+
+class BucketMissing(RemoteMissing):
+    """The bucket itself is not there."""
 
 
 class UnsafeRemote(StorageError):

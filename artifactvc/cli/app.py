@@ -100,7 +100,7 @@ class Shared:
     def answer(self, command: str, result: Any) -> bool:
         """With ``--json`` print the whole answer as one document; say whether that was done."""
         if self.json:
-            print(json.dumps({"schema": 1, "command": command, "result": plain(result)}, ensure_ascii=False))
+            print(json.dumps({"schema": 1, "command": command, "result": plain(result)}, ensure_ascii=_narrow()))
         return self.json
 
     def stream(self, command: str, results: Iterable[Any], line: Callable[[Any], str | None]) -> int:
@@ -113,6 +113,11 @@ class Shared:
                 if text is not None:
                     self.say(text)
         return count
+
+
+def _narrow() -> bool:
+    """Whether the output takes less than all characters: then JSON escapes them its own way."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8",)
 
 
 def plain(value: Any) -> Any:

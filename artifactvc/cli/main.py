@@ -23,7 +23,12 @@ def run(argv: Sequence[str] | None = None) -> int:
             code = 0
         else:
             code = _command(arguments)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            if not code:
+                raise
+            _drop_output()  # what failed has been said
     except BrokenPipeError:
         # Whoever read our output has enough (``avc log | head``).
         _drop_output()

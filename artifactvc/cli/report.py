@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     kind, message, hint, code = _told(error)
     if "--json" in arguments:
         body = {"schema": 1, "error": {"class": kind, "message": message, "hint": hint}}
-        print(json.dumps(body))
+        with contextlib.suppress(OSError):  # the output cannot be written: the error is told below
+            print(json.dumps(body))
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
     print(f"error: {message}", file=sys.stderr)
@@ -41,7 +43,8 @@ def _told(error: BaseException) -> tuple[str, str, str, int]:
         message = error.format_message()
         return "UsageError", _one_line(message[:1].lower() + message[1:]).rstrip("."), hint, 2
     if isinstance(error, UnicodeEncodeError):
-        text = escape(error.object[:200])
+        at = max(0, error.start - 20)
+        text = escape(error.object[at : error.start + 20])
         return "BadName", f"'{text}' is not UTF-8", "write it in UTF-8, or set the locale that it is written in", 2
     if isinstance(error, OSError):
         name = f" '{escape(str(error.filename))}'" if error.filename else ""

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from artifactvc.core.model import Digest, Entry, is_digest
 from artifactvc.errors import AvcError, BadManifest, HostilePath
+from artifactvc.util.text import escape
 
 MAX_NODE: Final = 4 << 20
 MAX_DEPTH: Final = 8
@@ -34,14 +35,16 @@ class Child(NamedTuple):
 def check_path(path: str) -> str:
     """Return *path* if an entry may stand there, else raise HostilePath (protocol H1)."""
     if not isinstance(path, str) or not path or path[0] == "/" or len(path) > 4096:
-        raise HostilePath(f"bad path {str(path)[:200]!r}", hint="paths are relative, not empty, and at most 4096 long")
+        raise HostilePath(
+            f"bad path '{escape(str(path)[:200])}'", hint="paths are relative, not empty, and at most 4096 long"
+        )
     if not path.isascii():
         try:
             path.encode()
         except UnicodeEncodeError as error:
-            raise HostilePath(f"path {path[:200]!r} is not UTF-8") from error
+            raise HostilePath(f"path '{escape(path[:200])}' is not UTF-8") from error
     if not path.isprintable() and any(unicodedata.category(c) == "Cc" for c in path):
-        raise HostilePath(f"path {path[:200]!r} holds control characters")
+        raise HostilePath(f"path '{escape(path[:200])}' holds control characters")
     if "//" in path or path[-1] == "/" or path[0] == "." or "/." in path or ".git" in path.lower():
         _check_components(path)
     return path
@@ -50,23 +53,25 @@ def check_path(path: str) -> str:
 def _check_components(path: str) -> None:
     for part in path.split("/"):
         if part in ("", ".", ".."):
-            raise HostilePath(f"path {path[:200]!r} climbs or repeats a separator")
+            raise HostilePath(f"path '{escape(path[:200])}' climbs or repeats a separator")
         # NTFS and HFS+ take these for the real thing: another case, dots and spaces at the end.
         if part[0] == "." and unicodedata.normalize("NFKC", part).rstrip(". ").lower() in _RESERVED:
-            raise HostilePath(f"path {path[:200]!r} has a component '{part}', which belongs to another tool or to avc")
+            raise HostilePath(
+                f"path '{escape(path[:200])}' has a component '{part}', which belongs to another tool or to avc"
+            )
 
 
 def check_target(path: str, target: str) -> str:
     """Return the link *target* of the entry at *path* if it stays inside the artifact, else raise HostilePath."""
     if not isinstance(target, str) or not target or target[0] == "/" or len(target) > 4096 or "\0" in target:
-        raise HostilePath(f"link {path[:200]!r} has a bad target")
+        raise HostilePath(f"link '{escape(path[:200])}' has a bad target")
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in target):
-        raise HostilePath(f"link {path[:200]!r} has control characters in its target")
+        raise HostilePath(f"link '{escape(path[:200])}' has control characters in its target")
     depth = path.count("/")
     for part in target.split("/"):
         depth += -1 if part == ".." else 0 if part in ("", ".") else 1
         if depth < 0:
-            raise HostilePath(f"link {path[:200]!r} points out of the artifact, at {target[:200]!r}")
+            raise HostilePath(f"link '{escape(path[:200])}' points out of the artifact, at '{escape(target[:200])}'")
     return target
 
 

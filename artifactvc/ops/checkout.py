@@ -113,13 +113,13 @@ def _places(
         target = Path(os.path.abspath(destination))
         binding = next((b for b in bindings if _absolute(workspace, b.path) == target), None)
         if binding is not None:
-            return [_place(session, found, binding)], None
+            return [_place(session, found, binding, bindings)], None
         inside = session.avc.root
         if target == inside or inside in target.parents:
             raise UsageError(f"'{escape(str(target))}' is inside the repository", hint="name another directory")
         return [Place(target, "")], None
     if bindings:
-        return [_place(session, found, binding) for binding in bindings], None
+        return [_place(session, found, binding, bindings) for binding in bindings], None
     name = found.artifact["name"]
     try:
         path = relative_path(workspace, name)
@@ -136,7 +136,7 @@ def _absolute(workspace: Path, path: str) -> Path:
     return workspace if path == "." else workspace / path
 
 
-def _place(session: Session, found: Found, binding: Binding) -> Place:
+def _place(session: Session, found: Found, binding: Binding, bindings: Sequence[Binding]) -> Place:
     workspace = session.avc.workspace
     inside, base = os.path.realpath(_absolute(workspace, binding.path)), os.path.realpath(workspace)
     if inside != base and not inside.startswith(base.rstrip("/") + "/"):
@@ -148,7 +148,8 @@ def _place(session: Session, found: Found, binding: Binding) -> Place:
     single = bool(binding.prefix) and find(found.version["digest"], binding.prefix, session.node) is not None
     if single:
         return Place((workspace / binding.path).parent, binding.prefix, True, binding)
-    return Place(_absolute(workspace, binding.path), binding.prefix, False, binding)
+    rivals = tuple(other for other in bindings if other != binding)
+    return Place(_absolute(workspace, binding.path), binding.prefix, False, binding, rivals, workspace)
 
 
 def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, options: CheckoutOptions) -> None:

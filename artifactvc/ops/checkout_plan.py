@@ -7,6 +7,7 @@ have are removed only if they are tracked and unmodified (design, section 4).
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,29 @@ class Place:
     prefix: str
     single: bool = False
     binding: Binding | None = None
+    rivals: tuple[Binding, ...] = ()  # other bindings of the artifact: each entry goes to one place
+    workspace: Path = Path()
+
+    def takes(self, path: str) -> bool:
+        """Whether the entry at *path* belongs here: to the binding whose prefix says most of it.
+
+        Of several that say as much, to the one that has the file, else to the first.
+        """
+        if self.binding is None:
+            return True
+        best, here = self.binding, self._has(self.binding, path)
+        for other in self.rivals:
+            if other.prefix and path != other.prefix and not path.startswith(f"{other.prefix}/"):
+                continue
+            if len(other.prefix) != len(best.prefix):
+                best = max(best, other, key=lambda b: len(b.prefix))
+            elif not here and (self._has(other, path) or other.path < best.path):
+                best = other
+        return best == self.binding
+
+    def _has(self, binding: Binding, path: str) -> bool:
+        inside = path[len(binding.prefix) :].lstrip("/")
+        return os.path.lexists(self.workspace / binding.path / inside if inside else self.workspace / binding.path)
 
     def inside(self, path: str) -> str:
         """The path below ``root`` of an entry."""
@@ -72,6 +96,8 @@ def entries_in(session: Session, root: Digest, place: Place, prefixes: Sequence[
     out: dict[str, Entry] = {}
     for entry in walk(root, session.node, place.prefix) if root != EMPTY else ():
         if entry.kind == "r":
+            continue
+        if place.rivals and not place.takes(entry.path):
             continue
         if place.single != (entry.path == place.prefix and bool(place.prefix)):
             continue

@@ -61,13 +61,16 @@ def require_complete(
         return
     lacking = list(islice(missing_here(session, root, known), 100_000))
     if lacking:
+        back = session.avc.store.bring_back(lacking)  # a gc that did not share our lock took them (protocol L3)
+        lacking = [digest for digest in lacking if digest not in back]
+    if lacking:
         elsewhere = held_by_remotes(session.avc, lacking)
         gone = [digest for digest in lacking if digest not in elsewhere]
         if gone:
             raise MissingObject(
                 gone[0],
                 f"here, nor on a remote: {what} needs it" + (f" and {len(gone) - 1} more" if len(gone) > 1 else ""),
-                hint="run 'avc add' again to store the files anew",
+                hint="run 'avc add' again to store the files anew, or 'avc reset' to drop the draft",
             )
 
 
@@ -91,10 +94,10 @@ def was_complete(session: Session, draft_id: str, root: Digest) -> bool:
     """Whether *root* was complete when last looked at, and nothing has left the store since (protocol L6)."""
     row = session.avc.connect().execute("SELECT value FROM meta WHERE name = ?", (f"complete:{draft_id}",)).fetchone()
     store = session.avc.store
-    return row is not None and row[0] == f"{root} {store.intact_generation()}" and _own_intact(store)
+    return row is not None and row[0] == f"{root} {store.intact_generation()}" and own_intact(store)
 
 
-def _own_intact(store: Store) -> bool:
+def own_intact(store: Store) -> bool:
     """Whether every larger object that the index knows has its file; False where there are too many to look."""
     own = store.places.own()
     return len(own) <= _LOOKED_AT and all(own_path(store.objects_dir, digest).exists() for digest, _ in own)

@@ -120,7 +120,7 @@ def look(session: Session, cache: StatCache, against: Against, binding: Binding,
         "SELECT prefix, root, generation FROM binding WHERE path = ? AND artifact = ?", (binding.path, "/".join(key))
     ).fetchone()
     exact = recorded is not None and recorded[0] == binding.prefix and recorded[1] == root
-    generation = recorded[2] if exact else -1
+    generation = recorded[2] if exact else -2
     if is_single(session, binding, root):
         found = scan_file(workspace, binding.path, cache, follow=binding.follow)
         alone = Scan(binding.path, [found], {})

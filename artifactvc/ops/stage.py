@@ -22,7 +22,7 @@ from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageEr
 from artifactvc.ops import intake, look, resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.commit import type_conflict
-from artifactvc.ops.complete import note_complete
+from artifactvc.ops.complete import note_complete, own_intact
 from artifactvc.ops.intake import Taken
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
@@ -168,7 +168,8 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         looks = [look.look(session, cache, against, part.binding, part.start) for part in parts]
         if options.dry_run:
             return _plan(session, draft, looks)
-        generation = avc.store.intact_generation()
+        # A larger object whose file is gone leaves no trace in the generation: then everything is asked for (L6).
+        generation = avc.store.intact_generation() if own_intact(avc.store) else -1
         with avc.writer() as writer:
             taken = intake.take(session, against, looks, generation, writer, move=options.move)
             root, differing = _apply(session, draft.root, taken.changes, writer)

@@ -119,11 +119,15 @@ def _forked(writer: StoreWriter, batches: Sequence[Batch], count: int) -> Genera
             writer.abort()
             raise
 
-    with Children(count, work) as children:
-        for position in range(len(batches)):
-            digests, stats = children.report(position % count)
-            numbers = array("q")
-            numbers.frombytes(stats)
-            yield BatchRead(digests, numbers)
-        for number in range(count):
-            writer.take_over(*children.report(number))
+    try:
+        with Children(count, work) as children:
+            for position in range(len(batches)):
+                digests, stats = children.report(position % count)
+                numbers = array("q")
+                numbers.frombytes(stats)
+                yield BatchRead(digests, numbers)
+            for number in range(count):
+                writer.take_over(*children.report(number))
+    except BaseException:
+        writer.packing.clean_after_children()
+        raise

@@ -44,6 +44,7 @@ class Packing:
         self._pack: PackWriter | None = None
         self._syncing: list[tuple[threading.Thread, list[BaseException]]] = []
         self._child = False
+        self.mark = ""  # in the temporary names of a child: whose it is
         self._known: set[bytes] | None = None
         self._questions = 0
 
@@ -78,7 +79,7 @@ class Packing:
             return
         pack = self._pack
         if pack is None:
-            pack = self._pack = PackWriter(temporary(self._store.tmp, "pack"))
+            pack = self._pack = PackWriter(temporary(self._store.tmp, f"pack{self.mark}"))
         pack.add(key.hex(), data)
         self.fresh.add(key)
         if pack.size >= packs.TARGET:
@@ -125,6 +126,7 @@ class Packing:
     def become_child(self) -> None:
         """After a fork: what the parent has begun is the parent's."""
         self._child = True
+        self.mark = f"-of{os.getppid()}"
         self._pack, self.done, self._syncing = None, [], []
 
     def hand_over(self) -> list[Any]:
@@ -137,6 +139,11 @@ class Packing:
         for staged, rows, size in finished:
             self._sync(Finished(Path(staged), [PackRow(*row) for row in rows], size))
             self.fresh.update(bytes.fromhex(row[0]) for row in rows)
+
+    def clean_after_children(self) -> None:
+        """In the parent, after children were ended: what they had begun goes."""
+        for path in self._store.tmp.glob(f"*-of{os.getpid()}-*"):
+            path.unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Drop what has no name yet."""

@@ -108,6 +108,7 @@ def _race(transport: Transport, notes: list[str]) -> int:
         transport.remove(name)
     except AvcError:
         notes.append("files cannot be removed: gc will not work with these credentials")
-    if made and standing not in made:
-        return len(made) + 1  # somebody who was told "no" has written
+    if standing not in made:
+        # Somebody who was not told "yes" has written. With nobody told so, an answer was lost, and one winner it is.
+        return len(made) + 1
     return len(made)

@@ -32,7 +32,9 @@ from artifactvc.errors import (
     BrokenChain,
     Corrupt,
     NewerFormat,
+    OutcomeUnknown,
     RemoteMissing,
+    StorageError,
     UnsafeRemote,
 )
 from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
@@ -75,7 +77,8 @@ def describe(transport: Transport, project: str) -> dict[str, Any]:
     if found is None:
         features: dict[str, list[str]] = {"read": [], "write": [], "check": [], "delete": []}
         body = {"format": 1, "features": features, "id": secrets.token_hex(16), "project": project}
-        transport.create("avc.json", dump_json(body) + b"\n")
+        with contextlib.suppress(OutcomeUnknown):  # what stands there is read back
+            transport.create("avc.json", dump_json(body) + b"\n")
         found = read_description(transport)
     if found is None:
         raise UnsafeRemote(f"'{transport.url}' does not show a file that was just written")
@@ -219,7 +222,7 @@ class Remote:
 
     def locate(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
         """An uncondemned stored copy of each of *digests* that has one."""
-        self._read_indexes()
+        self.read_indexes()
         return self._query(digests, condemned=False)
 
     def locate_condemned(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
@@ -252,7 +255,8 @@ class Remote:
         ).fetchone()
         return int(row[0] or 0), int(row[1])
 
-    def _read_indexes(self) -> None:
+    def read_indexes(self) -> None:
+        """Read the index files that the log names and that were not read yet."""
         unread = self.connection.execute(
             "SELECT id, digest, size FROM remote_index WHERE rows < 0 ORDER BY n, id"
         ).fetchall()
@@ -337,12 +341,18 @@ def _until_missing(answers: Iterable[bytes | None]) -> Iterator[bytes]:
 
 
 def held_by_remotes(avc: AvcDir, digests: Sequence[Digest]) -> set[Digest]:
-    """Those of *digests* of which some remote is known to hold an uncondemned copy; asks nobody."""
+    """Those of *digests* of which some remote is known to hold an uncondemned copy.
+
+    Asks a remote only for index files that its log names and that were never read; one that
+    cannot be asked is taken at what is known of it.
+    """
     found: set[Digest] = set()
     for name in avc.remotes:
         remote = Remote(avc, name)
         try:
             remote.catch_up()
+            with contextlib.suppress(StorageError, Corrupt):
+                remote.read_indexes()
             found |= remote.located_here(set(digests) - found)
         finally:
             remote.close()

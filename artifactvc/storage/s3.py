@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 from artifactvc.errors import (
     AvcError,
+    BucketMissing,
     Corrupt,
     MissingExtra,
     OutcomeUnknown,
@@ -38,10 +39,8 @@ _PARTS: Final = 9_000  # S3 takes 10,000
 _AT_ONCE: Final = 4  # parts: 64 MiB in memory
 _SMALL_AT_ONCE: Final = 16
 _CONFLICTS: Final = 5
-
-
-class NoBucket(RemoteMissing):
-    """The bucket itself is not there."""
+_SLOWEST: Final = 64 << 10  # bytes a second, below which a connection counts as dead
+_IMMUTABLE: Final = "max-age=31536000, immutable"
 
 
 class S3Transport:
@@ -72,6 +71,8 @@ class S3Transport:
             "max_pool_connections": 2 * _SMALL_AT_ONCE,
             "retries": {"total_max_attempts": 1, "mode": "standard"},
         }
+        if retries == 1:
+            config["http_session_cls"] = _once_session()
         try:
             fs = s3fs.S3FileSystem(
                 anon=False,
@@ -112,7 +113,23 @@ class S3Transport:
         return f"{self.prefix}/{name}" if self.prefix else name
 
     async def _call(self, method: str, name: str, fs: Any = None, **values: Any) -> Any:
-        return await (fs or self._fs)._call_s3(method, Bucket=self.bucket, Key=self._key(name), **values)
+        """One request. A server that takes it and says nothing is given up after a while that follows its size."""
+        key, size = self._key(name), len(values.get("Body", b""))
+        limit = 2 * self._options.timeout + size / _SLOWEST
+        return await asyncio.wait_for((fs or self._fs)._call_s3(method, Bucket=self.bucket, Key=key, **values), limit)
+
+    async def _again(self, method: str, name: str, **values: Any) -> Any:
+        """A request that may be sent more than once, tried again when the connection fails."""
+        for attempt in range(self._options.retries):
+            try:
+                return await self._call(method, name, **values)
+            except AvcError:
+                raise
+            except Exception as error:
+                if not _connection_failed(error) or attempt + 1 == self._options.retries:
+                    raise _explain(self.url, error, name) from error
+                await asyncio.sleep(random.uniform(0.05, 0.2) * 2**attempt)
+        raise AssertionError("unreachable")
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -156,7 +173,7 @@ class S3Transport:
         async def one(name: str) -> bytes | None:
             try:
                 return await self._whole(name, limit)
-            except NoBucket:
+            except BucketMissing:
                 raise
             except (RemoteMissing, RemoteRefused):
                 return None
@@ -207,14 +224,14 @@ class S3Transport:
         if self.read_only:
             raise ReadOnly(f"the remote '{self.url}' is read-only")
         if isinstance(source, bytes):
-            self._run(lambda: self._call("put_object", name, Body=source, CacheControl="max-age=31536000, immutable"))
+            self._run(lambda: self._again("put_object", name, Body=source, CacheControl=_IMMUTABLE))
             return
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             if size <= _PART:
                 data = os.pread(fd, size, 0)
-                self._run(lambda: self._call("put_object", name, Body=data, CacheControl="max-age=31536000, immutable"))
+                self._run(lambda: self._again("put_object", name, Body=data, CacheControl=_IMMUTABLE))
             else:
                 self._run(lambda: self._in_parts(name, fd, size))
         finally:
@@ -222,18 +239,18 @@ class S3Transport:
 
     async def _in_parts(self, name: str, fd: int, size: int) -> None:
         step = max(_PART, -(-size // _PARTS))
-        begun = await self._call("create_multipart_upload", name)
+        begun = await self._again("create_multipart_upload", name, CacheControl=_IMMUTABLE)
         upload = begun["UploadId"]
 
         async def part(number: int) -> dict[str, Any]:
             data = os.pread(fd, step, number * step)
-            answer = await self._call("upload_part", name, UploadId=upload, PartNumber=number + 1, Body=data)
+            answer = await self._again("upload_part", name, UploadId=upload, PartNumber=number + 1, Body=data)
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
         try:
             work = [lambda number=number: part(number) for number in range(-(-size // step))]
             parts = await _gather(work, _AT_ONCE)
-            await self._call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts})
+            await self._again("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:
             try:
                 await self._call("abort_multipart_upload", name, UploadId=upload)
@@ -255,8 +272,10 @@ class S3Transport:
                         fs=self._once,
                         Body=data,
                         IfNoneMatch="*",
-                        CacheControl="max-age=31536000, immutable",
+                        CacheControl=_IMMUTABLE,
                     )
+                except AvcError:
+                    raise
                 except Exception as error:
                     status, _ = _status(error)
                     if status == 412 or isinstance(error, FileExistsError):
@@ -278,7 +297,7 @@ class S3Transport:
         """Remove a key."""
         if self.read_only:
             raise ReadOnly(f"the remote '{self.url}' is read-only")
-        self._run(lambda: self._call("delete_object", name))
+        self._run(lambda: self._again("delete_object", name))
 
 
 def _explain(url: str, error: BaseException, name: str = "") -> AvcError:
@@ -287,7 +306,7 @@ def _explain(url: str, error: BaseException, name: str = "") -> AvcError:
     kind = type(_root(error)).__name__
     what = f"'{name}' at '{url}'" if name else f"'{url}'"
     if code == "NoSuchBucket":
-        return NoBucket(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
+        return BucketMissing(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
     if status == 404 or isinstance(error, FileNotFoundError):
         return RemoteMissing(f"{what} is not there", hint="check the address; 'avc fsck' tells what a version lacks")
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
@@ -362,3 +381,16 @@ def _connection_failed(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _once_session() -> Any:
+    """A session that never sends a request twice by itself: aiohttp repeats a PUT when the connection breaks."""
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class Once(AIOHTTPSession):  # type: ignore[misc]
+        async def _get_session(self, proxy_url: Any) -> Any:
+            session = await super()._get_session(proxy_url)
+            session._retry_connection = False  # aiohttp has no public setting for it
+            return session
+
+    return Once

@@ -19,7 +19,7 @@ from artifactvc.errors import (
 )
 from artifactvc.util.text import escape
 
-_NAME: Final = re.compile(r"[a-z]+(?:[./_-]?[0-9A-Za-z]+)*(?:/[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*)*")
+_NAME: Final = re.compile(r"[a-z][0-9A-Za-z]*(?:[./_-][0-9A-Za-z]+)*")
 
 
 @dataclass(frozen=True)

@@ -317,7 +317,7 @@ class _Scanner:
             except HostilePath:
                 raise UnsafeLink(
                     f"link '{escape(full)}' points out of the directory taken, at '{escape(target)}'",
-                    hint=self._way_out("give --follow to store what it points at"),
+                    hint=self._way_out("add with --follow to store what it points at"),
                 ) from None
             return file_stat(os.lstat(absolute))
         try:

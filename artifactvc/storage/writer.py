@@ -113,7 +113,7 @@ class StoreWriter:
         return key.hex()
 
     def _put_large(self, path: str, fd: int, before: os.stat_result, *, move: bool) -> Digest | None:
-        staged = temporary(self._store.tmp, "own")
+        staged = temporary(self._store.tmp, f"own{self.packing.mark}")
         try:
             with writing(self._store.tmp):
                 if move and self._link(path, fd, staged, before):
@@ -163,7 +163,7 @@ class StoreWriter:
 
     def put_stream(self, chunks: Iterable[bytes], digest: Digest | None) -> Digest:
         """Store bytes that come in pieces; with *digest*, DigestMismatch unless that is theirs."""
-        staged = temporary(self._store.tmp, "own")
+        staged = temporary(self._store.tmp, f"own{self.packing.mark}")
         fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
         try:
             hasher, size = StreamDigest(), 0

@@ -1,0 +1,1 @@
+"""Tests of artifactvc/core: values and decisions, without files or network."""
