@@ -48,7 +48,7 @@ def repository_for_put(shared: Shared, path: str) -> Repository:
 
 
 @command(_OWN, "put")
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @click.option("-n", "--name", metavar="NAME", type=ARTIFACT, help="Artifact (default: the path's last component).")
 @click.option("-d", "--description", metavar="D", help="Description.")
 @click.option("-t", "--type", "kind", metavar="T", help="Type of a new artifact (default: dataset).")
@@ -75,7 +75,7 @@ def put(
 
 @command(_OWN, "get")
 @click.argument("ref", type=REF, metavar="PATH")
-@click.option("--root", metavar="DIR", type=click.Path(), help="Where to (default: artifacts/NAME:vN).")
+@click.option("--root", metavar="DIR", type=click.Path(readable=False), help="Where to (default: artifacts/NAME:vN).")
 @click.option("--type", "kind", metavar="T", help="The type that the artifact must have.")
 @click.option("--skip_cache", is_flag=True, help="Taken for W&B's sake.")
 def get(shared: Shared, ref: str, root: str | None, kind: str | None, skip_cache: bool) -> None:

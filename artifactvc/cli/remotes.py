@@ -27,7 +27,7 @@ COMMANDS["remote"] = remote
 
 @command(_REMOTE, "add")
 @click.argument("name")
-@click.argument("url", type=click.Path())
+@click.argument("url", type=click.Path(readable=False))
 @click.option("--endpoint-url", metavar="U", help="Address of an S3 server that is not AWS.")
 @click.option("--profile", metavar="P", help="Profile of the credentials file.")
 @click.option("--region", metavar="R", help="Region of the bucket.")
@@ -77,7 +77,7 @@ def remote_remove(shared: Shared, name: str) -> None:
 
 @command(_REMOTE, "set-url")
 @click.argument("name", type=REMOTE)
-@click.argument("url", type=click.Path())
+@click.argument("url", type=click.Path(readable=False))
 def remote_set_url(shared: Shared, name: str, url: str) -> None:
     """Say where a remote is now."""
     result = shared.repository.remote_set_url(name, url)
@@ -186,8 +186,8 @@ def fetch(shared: Shared, remote_name: str | None) -> None:
 
 
 @command(COMMANDS, "clone")
-@click.argument("url", type=click.Path())
-@click.argument("directory", required=False, type=click.Path(), metavar="[DIR]")
+@click.argument("url", type=click.Path(readable=False))
+@click.argument("directory", required=False, type=click.Path(readable=False), metavar="[DIR]")
 @click.option("--endpoint-url", metavar="U", help="Address of an S3 server that is not AWS.")
 @click.option("--profile", metavar="P", help="Profile of the credentials file.")
 @click.option("--region", metavar="R", help="Region of the bucket.")

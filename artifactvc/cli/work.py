@@ -35,7 +35,7 @@ def init(shared: Shared, directory: str, project: str | None) -> None:
 
 
 @command(COMMANDS, "add")
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=click.Path(readable=False), metavar="[PATH]...")
 @click.option("--to", metavar="NAME", type=ARTIFACT, help="Artifact to stage into.")
 @click.option("--type", "kind", metavar="T", help="Type of a new artifact (default: dataset).")
 @click.option("--as", "prefix", metavar="PREFIX", help="Directory inside the artifact.")
@@ -139,7 +139,7 @@ def reset(shared: Shared, name: str) -> None:
 
 @command(COMMANDS, "checkout")
 @click.argument("ref", type=REF)
-@click.argument("destination", required=False, type=click.Path(), metavar="[DEST]")
+@click.argument("destination", required=False, type=click.Path(readable=False), metavar="[DEST]")
 @click.option("--path", "prefixes", metavar="PREFIX", multiple=True, help="Only this file or directory.")
 @click.option("--link", metavar="MODE", help="hardlink or symlink larger files, read-only, instead of copying.")
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes, and drop a draft.")
@@ -166,7 +166,7 @@ def checkout(
 
 
 @command(COMMANDS, "put")
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @click.option("-n", "--name", metavar="NAME", required=True, type=ARTIFACT, help="Artifact to make a version of.")
 @click.option("-t", "--type", "kind", metavar="T", help="Type of a new artifact (default: dataset).")
 @click.option("-m", "--message", metavar="TEXT", help="Description.")
@@ -197,7 +197,7 @@ def put(
 
 @command(COMMANDS, "get")
 @click.argument("ref", type=REF)
-@click.option("--root", metavar="DIR", type=click.Path(), help="Where to (default: artifacts/NAME:vN).")
+@click.option("--root", metavar="DIR", type=click.Path(readable=False), help="Where to (default: artifacts/NAME:vN).")
 @click.option("--path", "prefix", metavar="PREFIX", help="Only this file or directory.")
 def get(shared: Shared, ref: str, root: str | None, prefix: str | None) -> None:
     """Download a version, in one step.

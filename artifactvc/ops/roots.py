@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Final
 
 from artifactvc.core.compare import new_objects
-from artifactvc.core.model import Digest
+from artifactvc.core.entries import Record
+from artifactvc.core.model import Digest, is_digest
 from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
 from artifactvc.storage.remote import held_by_remotes
 from artifactvc.util.text import parse_time
+
+_NAMED: Final = ("description", "metadata", "details")
 
 
 def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str]]:
@@ -27,6 +31,10 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
     for digest, live, deleted_at, number, name in rows:
         if live or deleted_at is None or parse_time(deleted_at) > oldest:
             kept.setdefault(digest, f"{name}:v{number}")
+    if session.avc.origin is not None:
+        for record in _unpushed(session):
+            if record["kind"] == "version" and is_digest(record.get("digest")) and "number" in record:
+                kept.setdefault(record["digest"], "an unpushed version")
     for draft in session.avc.drafts.all():
         kept.setdefault(draft.root, f"the draft of '{draft.name}'")
         if draft.base:
@@ -45,6 +53,20 @@ def small_objects(session: Session) -> Iterator[Digest]:
     ):
         for row in connection.execute(sql):
             yield row[0]
+    # What was replaced is still named by records that a push will send.
+    for record in _unpushed(session):
+        for fields in (record, record.get("set") or {}):
+            yield from (fields[name] for name in _NAMED if is_digest(fields.get(name)))
+
+
+def _unpushed(session: Session) -> Iterator[Record]:
+    """Records that origin does not hold; with no origin, all: one may be added later."""
+    avc = session.avc
+    if avc.origin is not None:
+        yield from (entry.records[position] for entry, position in session.index.pending())
+        return
+    for entry, _ in avc.log.since(0, None):
+        yield from entry.records
 
 
 def needed(session: Session, grace: timedelta) -> set[bytes]:

@@ -86,8 +86,15 @@ class Children:
 
 def _start(work: Callable[[int, Send], None], number: int) -> _Child:
     reading, writing = os.pipe()
-    pid = os.fork()
+    # Ctrl-C reaches the whole group: a child must never meet it before it has said that it is not meant.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = os.fork()
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        raise
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.close(writing)
         return _Child(pid, os.fdopen(reading, "rb", 1 << 16))
     status = 1
@@ -95,6 +102,7 @@ def _start(work: Callable[[int, Send], None], number: int) -> _Child:
         os.close(reading)
         use_one_thread()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         with os.fdopen(writing, "wb", 1 << 16) as pipe:
             _run(work, number, pipe)
         status = 0

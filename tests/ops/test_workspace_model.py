@@ -77,8 +77,8 @@ def _clear_way(root: Path, path: Path) -> None:
 
 def differences(before: Snapshot, after: Snapshot) -> dict[str, str]:
     """What a naive comparison says."""
-    found = {path: "removed" for path in before.keys() - after.keys()}
-    found |= {path: "added" for path in after.keys() - before.keys()}
+    found = dict.fromkeys(before.keys() - after.keys(), "removed")
+    found |= dict.fromkeys(after.keys() - before.keys(), "added")
     return found | {path: "modified" for path in before.keys() & after.keys() if before[path] != after[path]}
 
 
@@ -154,7 +154,7 @@ def test_checking_out_every_version_gives_it_back(tmp_path, rng):
             done = repository.commit(["data"])
             if done and done[0].version:
                 committed[done[0].version] = tree(root)
-        for version in [*sorted(committed), *reversed(sorted(committed)), *rng.choices(sorted(committed), k=20)]:
+        for version in [*sorted(committed), *sorted(committed, reverse=True), *rng.choices(sorted(committed), k=20)]:
             repository.checkout(f"data:{version}")
             assert tree(root) == committed[version], version
             assert repository.status().clean
