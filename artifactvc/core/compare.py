@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from artifactvc.core.manifest import Put, Read, update
-from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
+from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root, is_digest
 from artifactvc.core.nodes import children, is_inner, rows, to_entry, well_formed
-from artifactvc.errors import MissingObject, PathConflict
+from artifactvc.errors import BadManifest, MissingObject, PathConflict
 
 
 def _different_leaves(a: Digest, b: Digest, read: Read) -> tuple[list[Digest], list[Digest]]:
@@ -130,6 +130,8 @@ def new_objects(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[t
         with well_formed():
             for row in () if is_inner(data) else rows(data):
                 if row[1] in ("f", "x"):
+                    if not is_digest(row[3]):
+                        raise BadManifest("a manifest node is damaged: a bad digest")
                     key = bytes.fromhex(row[3])
                     if key not in given:
                         given.add(key)

@@ -167,6 +167,7 @@ def check_record(record: object, what: str) -> None:
             if holder.get(name) is not None:
                 _expect(what, is_digest(holder[name]), f"bad '{name}'")
     for name in ("used", "produced"):
+        _expect(what, isinstance(record.get(name, []), list), f"bad '{name}'")
         for item in record.get(name, ()):
             known = isinstance(item, dict) and is_digest(item.get("digest")) and isinstance(item.get("artifact"), str)
             _expect(what, known and _ID.fullmatch(item["artifact"]), f"bad '{name}'")

@@ -304,30 +304,36 @@ def check(root: Digest, read: Read) -> Root:
 class _Checker:
     def __init__(self, read: Read) -> None:
         self.read, self.last = read, ""
+        self.depth: int | None = None  # of the leaves: all are equally deep
+        self.open: list[str] = []  # files that could be directories of what comes
 
-    def node(self, digest: Digest, depth: int) -> tuple[int, int]:
+    def node(self, digest: Digest, depth: int, first: str | None = None) -> tuple[int, int]:
+        """Entries and bytes below a node whose first path must be *first*."""
         if depth >= MAX_DEPTH:
             raise BadManifest(f"a manifest is deeper than {MAX_DEPTH} levels")
         data = self.read(digest)
         if not is_inner(data):
-            return self.leaf(data)
+            return self.leaf(data, depth, first)
         count = size = 0
-        for child in decode_inner(data):
+        for position, child in enumerate(decode_inner(data)):
             before = self.last
-            self.expected = child.path
-            found = self.node(child.digest, depth + 1)
+            if position == 0 and first not in (None, child.path):
+                raise BadManifest("a manifest is damaged: an inner line does not tell what is below it")
+            found = self.node(child.digest, depth + 1, child.path)
             if found != (child.count, child.size) or child.path.encode() <= before.encode():
                 raise BadManifest("a manifest is damaged: an inner line does not tell what is below it")
             count, size = count + found[0], size + found[1]
         return count, size
 
-    def leaf(self, data: bytes) -> tuple[int, int]:
+    def leaf(self, data: bytes, depth: int, first: str | None) -> tuple[int, int]:
         entries = decode_leaf(data)
         if not entries:
             raise BadManifest("a manifest is damaged: an empty node")
-        expected = getattr(self, "expected", entries[0].path)
-        if entries[0].path != expected or entries[0].path.encode() <= self.last.encode():
+        if first not in (None, entries[0].path) or entries[0].path.encode() <= self.last.encode():
             raise BadManifest("a manifest is damaged: its nodes are out of order")
+        if self.depth not in (None, depth):
+            raise BadManifest("a manifest is damaged: its leaves are not equally deep")
+        self.depth = depth
         size = 0
         for entry in entries:
             self._directories(entry.path)
@@ -336,7 +342,7 @@ class _Checker:
 
     def _directories(self, path: str) -> None:
         """Refuse ``a`` before ``a/b``. Between the two may stand ``a-b``, so files that could be parents are kept."""
-        self.open = [name for name in getattr(self, "open", []) if path.startswith(name)]
+        self.open = [name for name in self.open if path.startswith(name)]
         if any(path.startswith(name + "/") for name in self.open):
             raise BadManifest(f"a manifest is damaged: a file is also a directory of '{path[:200]}'")
         self.open.append(path)

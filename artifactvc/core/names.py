@@ -16,7 +16,7 @@ _ARTIFACT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 _PROJECT_BAD: Final = set("/\\#?%:")
 _NUMBER: Final = re.compile(r"v(0|[1-9][0-9]{0,14})(~?)")
 _HEX: Final = re.compile(r"[0-9a-f]{7,64}")
-_TAG: Final = re.compile(r"[-\w]+( +[-\w]+)*")
+_TAG: Final = re.compile(r"[-\w]+( [-\w]+)*")
 _RESERVED_TYPES: Final = ("run_table", "code", "job")
 
 
@@ -56,7 +56,12 @@ def check_artifact_name(name: str) -> str:
 
 def check_project(project: str) -> str:
     """Return *project* if a project may be called so, else raise BadName."""
-    bad = not 1 <= len(project) <= 128 or project in (".", "..") or _PROJECT_BAD & set(project)
+    bad = (
+        not isinstance(project, str)
+        or not 1 <= len(project) <= 128
+        or project in (".", "..")
+        or _PROJECT_BAD & set(project)
+    )
     if bad or any(unicodedata.category(c) in ("Cc", "Cs") for c in project):
         raise BadName(
             f"bad project name '{project[:140]}'",
@@ -109,7 +114,8 @@ def parse_ref(text: str) -> Ref:
     path, colon, selector = text.partition(":")
     digest = None
     if not colon:
-        path, at, digest_text = text.partition("@")
+        path, at, digest_text = text.rpartition("@")
+        path = path if at else text
         if at:
             if not _HEX.fullmatch(digest_text):
                 raise BadName(
@@ -141,6 +147,8 @@ def _split_path(path: str, text: str) -> tuple[str | None, str | None, str]:
     if len(parts) > 3:
         raise BadName(f"too many parts in '{text[:200]}'", hint="write [[entity/]project/]name[:version]")
     name = check_artifact_name(parts[-1])
+    if not parts[0]:
+        raise BadName(f"bad name '{text[:200]}'", hint="write [[entity/]project/]name[:version]")
     project = check_project(parts[-2]) if len(parts) > 1 else None
     return (parts[0] if len(parts) == 3 else None), project, name
 
@@ -163,7 +171,7 @@ def parse_file_uri(uri: str) -> tuple[Ref, str]:
 
 def artifact_name_from(text: str) -> str:
     """Return an artifact name made from *text*: other characters become ``-``."""
-    name = re.sub(r"[^A-Za-z0-9_.\-]+", "-", text).strip("-").lstrip(".-").rstrip(".")[:128]
+    name = re.sub(r"[^A-Za-z0-9_.\-]+", "-", text).strip("-").lstrip(".-")[:128].rstrip(".")
     return check_artifact_name(name) if name else check_artifact_name(text)
 
 

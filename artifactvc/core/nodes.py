@@ -45,7 +45,7 @@ def check_path(path: str) -> str:
             raise HostilePath(f"path '{escape(path[:200])}' is not UTF-8") from error
     if not path.isprintable() and any(unicodedata.category(c) == "Cc" for c in path):
         raise HostilePath(f"path '{escape(path[:200])}' holds control characters")
-    if "//" in path or path[-1] == "/" or path[0] == "." or "/." in path or ".git" in path.lower():
+    if not path.isascii() or "//" in path or path[-1] == "/" or path[0] in ". " or "/." in path or "/ " in path:
         _check_components(path)
     return path
 
@@ -55,7 +55,10 @@ def _check_components(path: str) -> None:
         if part in ("", ".", ".."):
             raise HostilePath(f"path '{escape(path[:200])}' climbs or repeats a separator")
         # NTFS and HFS+ take these for the real thing: another case, dots and spaces at the end.
-        if part[0] == "." and unicodedata.normalize("NFKC", part).rstrip(". ").lower() in _RESERVED:
+        plain = unicodedata.normalize("NFKC", part).rstrip(". ").lower()
+        if not plain:
+            raise HostilePath(f"path '{escape(path[:200])}' climbs or repeats a separator")
+        if plain[0] == "." and plain in _RESERVED:
             raise HostilePath(
                 f"path '{escape(path[:200])}' has a component '{part}', which belongs to another tool or to avc"
             )
@@ -123,7 +126,7 @@ def is_inner(data: bytes) -> bool:
     end = data.find(b"\n")
     try:
         row = json.loads(data[:end]) if end >= 0 else []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadManifest("a manifest node is damaged: its first line is no JSON") from error
     return isinstance(row, list) and len(row) == 4 and is_digest(row[1])
 
@@ -139,8 +142,11 @@ def to_entry(row: Any) -> Entry:
 
 
 def children(data: bytes) -> list[Child]:
-    """The lines of an inner node, unchecked."""
-    return [Child(*row) for row in rows(data)]
+    """The lines of an inner node; only their digests are checked, since nodes are asked for by them (protocol H3)."""
+    found = [Child(*row) for row in rows(data)]
+    if not all(is_digest(child.digest) for child in found):
+        raise BadManifest("a manifest node is damaged: a bad inner line")
+    return found
 
 
 def decode_leaf(data: bytes) -> list[Entry]:

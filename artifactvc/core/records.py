@@ -74,10 +74,48 @@ def apply_record(
     if action is None:
         return  # an optional record of a newer format, or one that only informs
     try:
+        _check_fit(record)
         action(rows, record, Context(entry, position, source, final=final, provisional=provisional))
     except NoEffect as reason:
         record_id = entry.record_id(position)
         rows.put("conflict", {"record": record_id, "source": source, "n": entry.n, "reason": str(reason)})
+
+
+#: Fields without which a record of a kind says nothing; ``set.x`` stands in what it sets.
+_NEEDED: Final[dict[str, tuple[str, ...]]] = {
+    "artifact": ("artifact",), "version": ("artifact", "digest"), "alias": ("artifact", "alias"),
+    "tag": ("artifact", "digest"), "delete": ("artifact",), "restore": ("artifact", "digest"),
+    "ttl": ("artifact", "digest"), "run": ("run",), "setting": ("name",), "draft": ("draft",), "finish": ("draft",),
+    "renumbered": ("artifact", "digest", "from", "to"),
+}  # fmt: skip
+
+
+def _check_fit(record: Record) -> None:
+    """Raise NoEffect for a record that lacks what it is about, or whose values no row can hold: the fold is total."""
+    absent = [name for name in _NEEDED.get(record["kind"], ()) if record.get(name) is None]
+    if absent:
+        raise NoEffect(f"it does not say '{absent[0]}'")
+    changed = record.get("set")
+    for holder_of in (record, changed if isinstance(changed, dict) else {}):
+        for name, value in holder_of.items():
+            if name in ("set", "was", "add", "remove", "tags", "files", "used", "produced", "value"):
+                continue
+            wanted = int if name in _NUMBERS else str
+            if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)) and name != "optional":
+                raise NoEffect(f"its '{name}' is of another kind")
+            if isinstance(value, str) and not value.isascii() and not _utf8(value):
+                raise NoEffect(f"its '{name}' is not UTF-8")
+
+
+_NUMBERS: Final = frozenset({"number", "count", "size", "from", "to", "exit_code"})
+
+
+def _utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # ---- looking up --------------------------------------------------------------------------
@@ -184,7 +222,7 @@ def _rename(rows: Rows, row: Row, record: Record, context: Context) -> None:
 def _join(rows: Rows, artifact: str, target: str, context: Context) -> None:
     """Unpushed versions of one artifact become versions of another (``push --join``)."""
     joined = resolve(rows, target)
-    if joined is None or joined["id"] == artifact:
+    if joined is None or joined["deleted"] or joined["id"] == artifact:
         raise NoEffect("the artifact to join is not known")
     row = rows.get("artifact", artifact) or {"id": artifact, "created": context.time, "deleted": 0}
     rows.put("artifact", {**row, "joins": joined["id"]})

@@ -31,6 +31,13 @@ def _integer(text: str) -> int:
     return number
 
 
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _Refused(f"'{text}' is no number")
+    return number
+
+
 def _constant(text: str) -> Any:
     raise _Refused(f"'{text}' is no number")
 
@@ -68,8 +75,14 @@ def parse_json(data: bytes, *, limit: int, what: str, error: type[AvcError]) -> 
     if data.count(b"{") + data.count(b"[") > DEPTH and _nesting(data) > DEPTH:
         raise error(f"{what} is nested deeper than {DEPTH} levels")
     try:
-        return json.loads(data.decode(), object_pairs_hook=_pairs, parse_int=_integer, parse_constant=_constant)
-    except (_Refused, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
+        text = data.decode()
+        value = json.loads(
+            text, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
+        )
+        if "\\u" in text:  # halves of surrogate pairs are no characters: neither UTF-8 nor SQLite can hold them
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except (_Refused, UnicodeError, json.JSONDecodeError, RecursionError) as cause:
         raise error(f"{what} is damaged: {cause}") from cause
 
 

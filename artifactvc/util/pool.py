@@ -92,6 +92,8 @@ def _start(work: Callable[[int, Send], None], number: int) -> _Child:
         pid = os.fork()
     except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        os.close(reading)
+        os.close(writing)
         raise
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -47,14 +47,14 @@ def format_size(size: int) -> str:
 def parse_duration(text: str) -> timedelta:
     """Return the time span "30d", "12h", "45m", "90s" or "2w"; BadName if *text* is none, or is nought."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    if match is None or not int(match[1]):
         raise BadName(f"bad duration '{text[:80]}'", hint="write a number and a unit: 90s, 45m, 12h, 30d, 2w")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
 def format_duration(seconds: float) -> str:
     """A span in seconds as people read it: "0.4 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

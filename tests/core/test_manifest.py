@@ -375,6 +375,28 @@ def test_looking_up_reads_a_handful_of_nodes(large):
 # ---- limits -------------------------------------------------------------------------------------
 
 
+def test_where_a_node_ends():
+    """Exactly where the hash is below 2**64/1000: of a million paths these two are nearest on either side."""
+    assert cutting.ends_node("p317444", 0)
+    assert not cutting.ends_node("p1052402", 0)
+    assert not cutting.ends_node("p317444", 1)
+    root, nodes = build([file("p317444"), file("p317444x"), file("p317445")])
+    assert [leaf.count for leaf in manifest.leaves(root.digest, nodes.read)] == [1, 2]
+
+
+def test_how_long_a_run_may_be():
+    """4,096 lines or 1 MiB are one node, and one more are two."""
+    with patch.object(cutting, "_BOUND", bytes(8)):
+        for count, leaves in ((4096, 1), (4097, 2)):
+            root, nodes = build(file(f"{n:04d}") for n in range(count))
+            assert len(manifest.leaves(root.digest, nodes.read)) == leaves
+        for more, leaves in ((0, 1), (1, 2)):
+            one, two = Entry("a", "r", uri=""), Entry("b", "r", uri="")
+            room = (1 << 20) - len(encode_line(one)) - len(encode_line(two))
+            root, nodes = build([one._replace(uri="u" * 1000), two._replace(uri="u" * (room - 1000 + more))])
+            assert len(manifest.leaves(root.digest, nodes.read)) == leaves
+
+
 def test_a_run_without_an_end_is_cut_by_lines():
     """No path ends a node: 10,000 lines become nodes of at most 4,096, at the smallest hashes, also after updates."""
     content = {path: file(path) for path in (f"{n:05d}" for n in range(10_000))}
@@ -423,8 +445,29 @@ def test_a_line_that_no_reader_takes_is_not_written():
     assert nodes.held == {}
 
 
+@pytest.mark.xfail(
+    reason="cutting.py: sums of sizes of 2**53 or more are stored, and no reader takes them", strict=True
+)
+def test_a_sum_that_no_reader_takes_is_not_written():
+    """What is built can be read: sizes that add up to 2**53 in one node are refused, not stored."""
+    with finely_cut(0, 2), pytest.raises(BadManifest):
+        build([file(path, 2**52) for path in "abcd"])
+
+
 def test_a_manifest_that_would_be_too_deep_is_refused():
-    """Where cutting does not end within 8 levels, nothing is given back."""
+    """Cutting that ends at the eighth level is well; at the ninth, or never, nothing is given back."""
+    by_height: dict[int, list[Entry]] = {}
+    for count in range(1, 400, 3):
+        content = [file(f"{n:03d}") for n in range(count)]
+        naive = Naive(0, 2)
+        naive.digest({entry.path: entry for entry in content})
+        by_height.setdefault(naive.levels, content)
+    with patch.multiple(cutting, _BOUND=bytes(8), MAX_LINES=2):
+        root, nodes = build(by_height[8])
+        assert manifest.check(root.digest, nodes.read) == root
+        with pytest.raises(BadManifest) as caught:
+            build(by_height[9])
+        assert caught.value.message == "a manifest would need more than 8 levels"
     with patch.object(cutting, "MAX_LINES", 1), pytest.raises(BadManifest) as caught:
         build([file("a"), file("b")])
     assert caught.value.message == "a manifest would need more than 8 levels"
@@ -501,15 +544,12 @@ def test_first_paths_are_those_below():
         assert tree.refusal(tree.inner(tree.leaf("0"), a._replace(path=path), c)) == ORDER
 
 
-@pytest.mark.xfail(
-    reason="manifest.py:_Checker.node: `expected` of an inner node is overwritten by its first child's", strict=True
-)
 def test_first_paths_are_those_below_on_every_level():
     """Also two levels up: else entries are walked that a search does not find."""
     tree = Tree()
     top = tree.inner(tree.inner(tree.leaf("a")), tree.inner(tree.leaf("m"))._replace(path="x"))
     assert {entry.path for entry in manifest.walk(top.digest, tree.read)} == {"a", "m"}
-    assert tree.refusal(top) in (ORDER, INNER)
+    assert tree.refusal(top) == INNER
 
 
 def test_paths_ascend_across_nodes():
@@ -551,9 +591,6 @@ def test_an_empty_node_is_refused():
     assert tree.refusal(tree.inner(empty)) == "a manifest is damaged: an empty node"
 
 
-@pytest.mark.xfail(
-    reason="manifest.py:_Checker takes leaves at different depths; leaves() and diff() rely on one depth", strict=True
-)
 def test_leaves_are_all_at_one_depth():
     """A leaf beside an inner node is refused: what is read later asks only the first node of a level for its kind."""
     tree = Tree()
@@ -561,7 +598,7 @@ def test_leaves_are_all_at_one_depth():
         tree.inner(tree.inner(tree.leaf("a")), tree.leaf(Entry("b", "l", target="a"))),
         tree.inner(tree.leaf("a"), tree.inner(tree.leaf("b"))),
     ):
-        assert tree.refusal(top)
+        assert tree.refusal(top) == "a manifest is damaged: its leaves are not equally deep"
 
 
 def test_hostile_lines_are_refused_in_their_place():

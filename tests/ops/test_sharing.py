@@ -68,7 +68,7 @@ def test_who_pushes_second_is_renumbered(two):
     other.alias("data:v1", ["mine"])
     one.push()
     pushed = other.push()
-    assert pushed.renumbered == ("demo/data: v1~ is now v2",)
+    assert pushed.renumbered == ("demo/data: v1~ is now v2~",)
     assert other.show("data:mine").version == "v2"
     assert other.show("data:v2").digest == mine.digest
     assert other.show("data:v2").description == "kept through it all"
@@ -84,7 +84,7 @@ def test_fetch_renumbers_and_says_so_when_the_old_number_is_asked_for(two):
     version(other, {"a": "other's"})
     one.push()
     fetched = other.fetch()
-    assert fetched.renumbered == ("demo/data: v1~ is now v2",)
+    assert fetched.renumbered == ("demo/data: v1~ is now v2~",)
     assert other.show("data:v2").version == "v2~"
     other.notices.clear()
     assert other.show("data:v1").digest == one.show("data:v1").digest

@@ -336,7 +336,6 @@ def test_no_pipe_is_left_open():
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
-@pytest.mark.xfail(reason="pool.py:_start leaves both ends of its pipe open where fork fails", strict=True)
 def test_no_pipe_is_left_open_where_fork_fails():
     """Also of the child that could not be started."""
     before = open_files()
