@@ -36,8 +36,8 @@ MAY_IMPORT = {
 }
 ON_SCREEN = ("cli", "web")  # these print
 MAX_FRONT_DOOR = 550
-MAX_FILE, MAX_FUNCTION, MAX_FUNCTION_P95, MAX_FUNCTION_MEDIAN = 400, 60, 35, 8
-MAX_CLASS, MAX_METHODS = 250, 15
+MAX_FILE, MAX_FUNCTION, MAX_FUNCTION_P95, MAX_FUNCTION_MEDIAN = 450, 60, 35, 8
+MAX_CLASS, MAX_METHODS = 260, 15
 FRONT_DOORS = {"Repository"}  # one call each, so it may have more methods
 FRONT_DOOR_FILES = {"repository.py"}
 
@@ -157,7 +157,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_files_and_functions_stay_small():
-    """A file can be held in mind (400 lines) and a function seen at once (60 lines; 19 of 20 within 35)."""
+    """A file can be held in mind (450 lines) and a function seen at once (60 lines; 19 of 20 within 35)."""
     lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
     limits = {path: MAX_FRONT_DOOR if path.name in FRONT_DOOR_FILES else MAX_FILE for path in SOURCES}
     long_files = [f"{path.relative_to(ROOT)}: {n}" for path, n in lines.items() if n > limits[path]]
@@ -176,7 +176,7 @@ def _is_public_method(item: ast.stmt) -> bool:
 
 
 def test_classes_stay_small():
-    """A class has at most 15 public methods (the front door may have more) and 250 lines."""
+    """A class has at most 15 public methods (the front door may have more) and 260 lines."""
     wrong = []
     for path in SOURCES:
         for node in ast.walk(parsed(path)):

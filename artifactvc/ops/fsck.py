@@ -7,6 +7,7 @@ remote. What cannot be mended is named; nothing is ever made to look right.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from artifactvc.core import manifest
@@ -19,8 +20,9 @@ from artifactvc.ops.roots import small_objects
 from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
 from artifactvc.storage.log import Log
+from artifactvc.storage.packs import read_table
 from artifactvc.storage.remote import held_by_remotes
-from artifactvc.storage.sweep import quarantine
+from artifactvc.storage.sweep import quarantine, set_aside
 
 
 def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Checked:
@@ -40,6 +42,7 @@ def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Check
         problems += _check_drafts(session)
         problems += _check_versions(session, notes, repair=repair)
         notes += _conflicts(session)
+    problems += _check_packs(session, repair=repair)
     objects, size, damaged = _check_objects(session, full=full)
     problems += [_mend(session, digest, error, repair=repair) for digest, error in damaged]
     live = session.avc.connect().execute("SELECT count(*) FROM version WHERE live = 1").fetchone()[0]
@@ -168,6 +171,23 @@ def _mend_version(session: Session, subject: str, error: AvcError, *, repair: bo
     if repair and digest and _replace(session, digest):
         return _problem(error, subject, repaired=True)
     return _problem(error, subject)
+
+
+def _check_packs(session: Session, *, repair: bool) -> list[Problem]:
+    """Packs whose table cannot be read: their objects are not known to be here. Repaired, they are set aside."""
+    store, problems = session.avc.store, []
+    for path in sorted(store.packs_dir.glob("*.pack")):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            read_table(fd, f"pack '{path.name}'")
+        except AvcError as error:
+            if repair:
+                with session.avc.writing():
+                    set_aside(store, path)
+            problems.append(_problem(error, f"pack '{path.name}'", repaired=repair))
+        finally:
+            os.close(fd)
+    return problems
 
 
 def _check_objects(session: Session, *, full: bool) -> tuple[int, int, list[tuple[Digest, AvcError]]]:

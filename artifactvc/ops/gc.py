@@ -51,10 +51,10 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
 
 def _drop_orphans(session: Session, grace: timedelta) -> None:
     """Drop drafts that a process of this machine began, that is gone, longer ago than the grace (protocol L4)."""
-    drafts, oldest = session.avc.drafts, parse_time(session.clock()) - grace
+    drafts, oldest = session.avc.drafts, time.time() - grace.total_seconds()
     for draft in drafts.all():
         match = re.fullmatch(r"process ([0-9]+) on (.*)", draft.owner)
-        if match is None or match[2] != socket.gethostname() or parse_time(draft.time) > oldest:
+        if match is None or match[2] != socket.gethostname() or drafts.changed_at(draft.id) > oldest:
             continue
         try:
             os.kill(int(match[1]), 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,6 +85,13 @@ class Drafts:
                 dump_json(asdict(draft)) + b"\n",
                 via=self.directory.parent / "tmp",
             )
+
+    def changed_at(self, draft_id: str) -> float:
+        """When the draft was last saved, in epoch seconds; now, where it is gone."""
+        try:
+            return (self.directory / f"{draft_id}.json").stat().st_mtime
+        except FileNotFoundError:
+            return time.time()
 
     def remove(self, draft_id: str) -> None:
         """Drop the draft; the caller holds its lock."""

@@ -159,6 +159,15 @@ def _restore(store: Store, path: Path, needed: Callable[[Digest], bool]) -> int:
     return len(lacking)
 
 
+def set_aside(store: Store, path: Path) -> None:
+    """Move a pack that cannot be read to ``trash/damaged``."""
+    target = store.trash_dir / DAMAGED
+    make_directories(target)
+    os.rename(path, target / path.name)
+    sync_directory(store.packs_dir)
+    store.packs.refresh()
+
+
 def quarantine(store: Store, digest: Digest) -> None:
     """Set a damaged object aside in ``trash/damaged``; the sound objects of its pack stay known."""
     location = store.places.locate([digest]).get(digest)

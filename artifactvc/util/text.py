@@ -45,9 +45,9 @@ def format_size(size: int) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the time span "30d", "12h", "45m", "90s" or "2w"; BadName if *text* is none, or is nought."""
+    """Return the time span "30d", "12h", "45m", "90s" or "2w"; BadName if *text* is none. Nought is a span, too."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None or not int(match[1]):
+    if match is None:
         raise BadName(f"bad duration '{text[:80]}'", hint="write a number and a unit: 90s, 45m, 12h, 30d, 2w")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 

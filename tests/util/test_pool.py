@@ -122,15 +122,15 @@ def test_a_plain_error_of_ours_keeps_its_hint():
 
 
 OURS = [
-    errors.NoRepository("/work"),
+    errors.NoRepository("/somewhere"),
     errors.UnknownArtifact("data", ["date"]),
     errors.UnknownAlias("data", "best", newest="v3"),
     errors.UnknownRemote("origin"),
     errors.MissingObject("0a" * 32, hint="h"),
-    errors.OutsideWorkspace("/a", "/work"),
+    errors.OutsideWorkspace("/a", "/somewhere"),
     errors.UnstableFile("a.csv"),
     errors.DigestMismatch("0a" * 32, "0b" * 32, "pack 'p'"),
-    errors.NoSpace("/work"),
+    errors.NoSpace("/somewhere"),
     errors.MissingExtra("S3", "s3"),
     errors.NewerFormat("the repository", "x"),
 ]
