@@ -44,10 +44,14 @@ class Children:
 
     def __init__(self, count: int, work: Callable[[int, Send], None]) -> None:
         self._children: list[_Child] = []
+        # Ctrl-C waits until a child that was begun is in the list, or nobody would end it.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for number in range(count):
                 self._children.append(_start(work, number))
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             self._end()
             raise
 
@@ -104,7 +108,7 @@ def _start(work: Callable[[int, Send], None], number: int) -> _Child:
         os.close(reading)
         use_one_thread()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         with os.fdopen(writing, "wb", 1 << 16) as pipe:
             _run(work, number, pipe)
         status = 0
