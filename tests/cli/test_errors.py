@@ -1477,9 +1477,6 @@ def test_interrupted_while_it_stores(avc):
     assert avc("add", "data") == "staged work/data (dataset): 1 added; 1 entry\n"
 
 
-@pytest.mark.xfail(
-    reason="pool.py: an interruption right after a fork can leave a child to end by itself", strict=False
-)
 @pytest.mark.parametrize("begun", [1, min(workers(), 4)])
 def test_interrupted_while_children_work(avc, begun):
     """The same where the work is shared out to several processes, some of which have *begun*: none is left."""
