@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -40,6 +41,9 @@ _HOME = tempfile.TemporaryDirectory(prefix="avc-tests-home-", ignore_cleanup_err
 os.environ["HOME"] = _HOME.name
 # SDKs that find no credentials ask a metadata address for them; tests never do.
 os.environ.update(AWS_EC2_METADATA_DISABLED="true", NO_GCE_CHECK="true", NO_COLOR="1")
+# Started in the background of a script, this process ignores Ctrl-C, and so would every `avc` that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _loopback_only(event: str, args: tuple[object, ...]) -> None:

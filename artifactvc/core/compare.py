@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from artifactvc.core.manifest import Put, Read, update
-from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root, is_digest
+from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root, check_digest
 from artifactvc.core.nodes import children, is_inner, rows, to_entry, well_formed
-from artifactvc.errors import BadManifest, MissingObject, PathConflict
+from artifactvc.errors import MissingObject, PathConflict
 
 
 def _different_leaves(a: Digest, b: Digest, read: Read) -> tuple[list[Digest], list[Digest]]:
@@ -130,9 +130,7 @@ def new_objects(root: Digest, known: Iterable[Digest], read: Read) -> Iterator[t
         with well_formed():
             for row in () if is_inner(data) else rows(data):
                 if row[1] in ("f", "x"):
-                    if not is_digest(row[3]):
-                        raise BadManifest("a manifest node is damaged: a bad digest")
-                    key = bytes.fromhex(row[3])
+                    key = bytes.fromhex(check_digest(row[3]))
                     if key not in given:
                         given.add(key)
                         fresh.append((row[3], row[2]))
@@ -151,8 +149,7 @@ def reachable_here(root: Digest, read: Read) -> Iterator[Digest]:
             continue
         with well_formed():
             inner = bool(data) and is_inner(data)
-            below = [c.digest for c in children(data)] if inner else [r[3] for r in rows(data) if r[1] in ("f", "x")]
-        if inner:
-            queue.extend(below)
-        else:
-            yield from below
+            if inner:
+                queue.extend(child.digest for child in children(data))
+            below = [] if inner else [check_digest(row[3]) for row in rows(data) if row[1] in ("f", "x")]
+        yield from below

@@ -11,7 +11,7 @@ from typing import Final
 from blake3 import blake3
 
 from artifactvc.core.model import EMPTY_ROOT, Digest, Entry, Root
-from artifactvc.core.nodes import MAX_DEPTH, Child, encode_child, encode_line
+from artifactvc.core.nodes import LARGEST, MAX_DEPTH, MAX_NODE, Child, encode_child, encode_line
 from artifactvc.errors import BadManifest
 
 Put = Callable[[bytes], Digest]
@@ -46,8 +46,12 @@ def _cut(run: list[Line], level: int) -> Iterator[list[Line]]:
 
 
 def _store(run: list[Line], put: Put) -> Child:
-    digest = put(b"".join([line[1] for line in run]))
-    return Child(run[0][0], digest, sum(line[2] for line in run), sum(line[3] for line in run))
+    size = sum(line[3] for line in run)
+    data = b"".join([line[1] for line in run])
+    if len(data) > MAX_NODE or size >= LARGEST:  # no reader would take it (protocol H2)
+        what = f"its line is larger than {MAX_NODE} bytes" if len(data) > MAX_NODE else "the sizes add up to 2**53"
+        raise BadManifest(f"'{run[0][0][:200]}' cannot be stored: {what}")
+    return Child(run[0][0], put(data), sum(line[2] for line in run), size)
 
 
 def nodes_of(lines: Iterable[Line], level: int, put: Put, ends: Container[str] | None = None) -> Iterator[Child]:

@@ -93,9 +93,9 @@ def decode_entry(data: bytes, n: int) -> LogEntry:
     body = parse_json(data, limit=MAX_BYTES, what=what, error=BadLogEntry)
     if not isinstance(body, dict):
         raise BadLogEntry(f"{what} is not an object")
-    if body.get("format") != FORMAT:
+    if type(body.get("format")) is not int or body["format"] != FORMAT:  # True == 1 == 1.0
         raise NewerFormat(what, f"log format {str(body.get('format'))[:20]}")
-    _expect(what, body.get("n") == n, "its number is not the one of its file")
+    _expect(what, type(body.get("n")) is int and body["n"] == n, "its number is not the one of its file")
     for name in ("op", "repository"):
         _expect(what, isinstance(body.get(name), str) and _ID.fullmatch(body[name]), f"bad '{name}'")
     before = body.get("before")

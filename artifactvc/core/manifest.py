@@ -247,22 +247,22 @@ def _edited(datas: list[bytes], changes: dict[str, Entry | None], before: dict[s
 def _check_added(before: list[Child], after: list[Child], added: list[str], read: Read) -> None:
     """Refuse an added path that is also a directory, or lies below a file."""
     keys = [node.path.encode() for node in after]
-    cache: dict[Digest, list[str]] = {}
+    cache: dict[Digest, list[bytes]] = {}
 
-    def paths_of(position: int) -> list[str]:
+    def paths_of(position: int) -> list[bytes]:
         digest = after[position].digest
         if digest not in cache:
             if len(cache) > 64:
                 cache.clear()
-            cache[digest] = [row[0] for row in rows(read(digest))]
+            cache[digest] = [row[0].encode() for row in rows(read(digest))]
         return cache[digest]
 
-    def holds(path: str) -> bool:
-        at = bisect_right(keys, path.encode()) - 1
-        if at < 0:
-            return False
-        names = paths_of(at)
-        where = bisect_right([name.encode() for name in names], path.encode()) - 1
+    def node_of(path: bytes) -> int:
+        return max(bisect_right(keys, path) - 1, 0)
+
+    def holds(path: bytes) -> bool:
+        names = paths_of(node_of(path))
+        where = bisect_right(names, path) - 1
         return where >= 0 and names[where] == path
 
     known = {child.digest for child in before}
@@ -270,19 +270,20 @@ def _check_added(before: list[Child], after: list[Child], added: list[str], read
     for path in added:
         parent = path.rpartition("/")[0]
         while parent and parent not in checked:
-            if holds(parent):
+            if holds(parent.encode()):
                 raise PathConflict(f"'{parent}' is a file and would be a directory of '{path}'")
             checked.add(parent)
             parent = parent.rpartition("/")[0]
-        at = max(bisect_right(keys, path.encode()) - 1, 0)
-        if after[at].digest in known:
+        if after[node_of(path.encode())].digest in known:
             continue
+        # Between ``a`` and ``a/b`` may stand ``a-b``, so what is below may be in a later node.
+        start = path.encode() + b"/"
+        at = node_of(start)
         names = paths_of(at)
-        encoded = path.encode() + b"/"
-        follows = bisect_right([name.encode() for name in names], encoded)
-        following = names[follows] if follows < len(names) else after[at + 1].path if at + 1 < len(after) else ""
-        if following.startswith(path + "/"):
-            raise PathConflict(f"'{path}' is a file and would be a directory of '{following}'")
+        follows = bisect_right(names, start)
+        following = names[follows] if follows < len(names) else keys[at + 1] if at + 1 < len(keys) else b""
+        if following.startswith(start):
+            raise PathConflict(f"'{path}' is a file and would be a directory of '{following.decode()}'")
 
 
 # ---- check ---------------------------------------------------------------------------------------

@@ -113,15 +113,13 @@ def parse_ref(text: str) -> Ref:
     """
     path, colon, selector = text.partition(":")
     digest = None
-    if not colon:
-        path, at, digest_text = text.rpartition("@")
-        path = path if at else text
-        if at:
-            if not _HEX.fullmatch(digest_text):
-                raise BadName(
-                    f"bad digest '{digest_text[:80]}' in '{text[:200]}'", hint="give 7 to 64 lower-case hex digits"
-                )
-            digest = digest_text
+    if not colon and "@" in text.rpartition("/")[2]:  # a project may have one, too
+        path, _, digest_text = text.rpartition("@")
+        if not _HEX.fullmatch(digest_text):
+            raise BadName(
+                f"bad digest '{digest_text[:80]}' in '{text[:200]}'", hint="give 7 to 64 lower-case hex digits"
+            )
+        digest = digest_text
     entity, project, name = _split_path(path, text)
     if not colon:
         return Ref(entity, project, name, digest=digest)
@@ -135,7 +133,7 @@ def parse_ref(text: str) -> Ref:
 
 def parse_artifact(text: str) -> tuple[str | None, str | None, str]:
     """Return (entity, project, name) of an artifact written ``[[entity/]project/]name``."""
-    if ":" in text or "@" in text:
+    if ":" in text or "@" in text.rpartition("/")[2]:
         raise BadName(
             f"'{text[:200]}' names a version where an artifact is meant", hint="leave out what follows the name"
         )

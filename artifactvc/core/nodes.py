@@ -19,7 +19,7 @@ from artifactvc.util.text import escape
 
 MAX_NODE: Final = 4 << 20
 MAX_DEPTH: Final = 8
-_LARGEST: Final = 2**53
+LARGEST: Final = 2**53
 _RESERVED: Final = (".git", ".artifacts")
 
 
@@ -199,7 +199,7 @@ def _strict_rows(data: bytes) -> list[Any]:
 
 
 def _number(value: object) -> bool:
-    return type(value) is int and 0 <= value < _LARGEST
+    return type(value) is int and 0 <= value < LARGEST
 
 
 def _check_row(row: list[Any]) -> None:

@@ -96,18 +96,26 @@ def _check_fit(record: Record) -> None:
     if absent:
         raise NoEffect(f"it does not say '{absent[0]}'")
     changed = record.get("set")
-    for holder_of in (record, changed if isinstance(changed, dict) else {}):
-        for name, value in holder_of.items():
-            if name in ("set", "was", "add", "remove", "tags", "files", "used", "produced", "value"):
+    for held in (record, changed if isinstance(changed, dict) else {}):
+        for name, wanted in _SCALARS.items():
+            value = held.get(name)
+            if value is None:
                 continue
-            wanted = int if name in _NUMBERS else str
-            if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)) and name != "optional":
+            if not isinstance(value, wanted) or isinstance(value, bool):
                 raise NoEffect(f"its '{name}' is of another kind")
             if isinstance(value, str) and not value.isascii() and not _utf8(value):
                 raise NoEffect(f"its '{name}' is not UTF-8")
 
 
-_NUMBERS: Final = frozenset({"number", "count", "size", "from", "to", "exit_code"})
+#: What the fields that become columns hold; fields that are not known here are a newer avc's, and passed over.
+_SCALARS: Final[dict[str, type]] = {
+    **dict.fromkeys((
+        "kind", "artifact", "digest", "alias", "draft", "run", "name", "reason", "created", "author", "time", "id",
+        "remote", "project", "type", "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
+        "ended", "host", "details",
+    ), str),
+    **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code"), int),
+}  # fmt: skip
 
 
 def _utf8(text: str) -> bool:

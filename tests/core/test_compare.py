@@ -268,7 +268,6 @@ def test_only_digests_are_asked_for(digest):
     assert all(is_digest(asked) for asked in nodes.reads)
 
 
-@pytest.mark.xfail(reason="compare.py:reachable_here gives what stands where a file's digest belongs", strict=True)
 @pytest.mark.parametrize("digest", ["", "ab", "ab cd", "AB" * 32])
 def test_only_digests_are_given(digest):
     """Nothing else comes out that could become a path."""

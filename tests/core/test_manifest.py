@@ -253,10 +253,6 @@ def test_conflicts_are_those_of_the_naive_check(before, changed):
         assert manifest.update(root.digest, changed, nodes.read, nodes.put) == build(after.values())[0]
 
 
-@pytest.mark.xfail(
-    reason="manifest.py:_check_added looks no further than the first path of the next node for what is below",
-    strict=True,
-)
 def test_a_directory_in_another_node_is_seen():
     """`a` is refused where `a/b` stands nodes away, behind `a-0`, `a-1`, …: as building refuses it."""
     content = [*(file(f"a-{n}") for n in range(40)), file("a/b")]
@@ -436,7 +432,6 @@ def test_one_line_may_fill_a_node():
     assert manifest.check(root.digest, nodes.read) == root
 
 
-@pytest.mark.xfail(reason="cutting.py: a line of more than 4 MiB is stored, and then no reader takes it", strict=True)
 def test_a_line_that_no_reader_takes_is_not_written():
     """What is built can be read: a reference with an address of 5 MiB is refused, not stored."""
     nodes = Nodes()
@@ -445,9 +440,6 @@ def test_a_line_that_no_reader_takes_is_not_written():
     assert nodes.held == {}
 
 
-@pytest.mark.xfail(
-    reason="cutting.py: sums of sizes of 2**53 or more are stored, and no reader takes them", strict=True
-)
 def test_a_sum_that_no_reader_takes_is_not_written():
     """What is built can be read: sizes that add up to 2**53 in one node are refused, not stored."""
     with finely_cut(0, 2), pytest.raises(BadManifest):

@@ -232,7 +232,6 @@ def test_a_project_with_an_at_sign_can_be_written():
         assert names.parse_ref(text).project == "a@b"
 
 
-@pytest.mark.xfail(reason="names.py: an '@' before the last '/' is no digest's, but is taken for one", strict=True)
 def test_a_project_with_an_at_sign_needs_no_selector():
     """Also where nothing follows the name, and where only an artifact is meant."""
     assert names.parse_ref("a@b/cnn") == Ref(None, "a@b", "cnn")
