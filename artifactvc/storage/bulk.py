@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Below so many files the fork costs more than it saves.
 FORK_FILES: Final = 1500
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KIND: Final = 0o170000  # S_ISREG, compared here, since a call for each file is felt
+_REGULAR: Final = stat_module.S_IFREG
 
 
 class Batch(NamedTuple):
@@ -88,7 +90,7 @@ def _read_one(writer: StoreWriter, path: str, directory: int, name: str, *, move
         try:
             before = os.fstat(fd)
             size = before.st_size
-            if size <= SMALL and stat_module.S_ISREG(before.st_mode):
+            if size <= SMALL and before.st_mode & _KIND == _REGULAR:
                 data = os.read(fd, size + 1)
                 after = os.fstat(fd)
                 if (
@@ -97,7 +99,7 @@ def _read_one(writer: StoreWriter, path: str, directory: int, name: str, *, move
                     and after.st_ctime_ns == before.st_ctime_ns
                 ):
                     key = blake3(data).digest()
-                    writer.put_small(key, data)
+                    writer.packing.add(key, data)
                     return key, before
         except OSError:
             pass  # met again, and named, on the careful way

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from artifactvc.core.model import EMPTY
 from artifactvc.storage import packs
-from artifactvc.storage.packs import PackRow, PackWriter
+from artifactvc.storage.packs import PackWriter, raw_rows
 from artifactvc.storage.places import OWN
 from artifactvc.storage.store import Store
 from artifactvc.util.files import sync_file, temporary
@@ -30,7 +30,7 @@ class Finished(NamedTuple):
     """A pack that is written whole under its temporary name."""
 
     staged: Path
-    rows: list[PackRow]
+    table: bytes
     size: int  # bytes of magic and objects
 
 
@@ -75,12 +75,13 @@ class Packing:
 
     def add(self, key: bytes, data: bytes) -> None:
         """Put *data*, whose digest is *key* (32 bytes), unless it is here."""
-        if self.holds(key):
+        known = self._known
+        if key in self.fresh or (self.holds(key) if known is None else key in known or key == _EMPTY_KEY):
             return
         pack = self._pack
         if pack is None:
             pack = self._pack = PackWriter(temporary(self._store.tmp, f"pack{self.mark}"))
-        pack.add(key.hex(), data)
+        pack.add(key, data)
         self.fresh.add(key)
         if pack.size >= packs.TARGET:
             self.finish()
@@ -95,7 +96,7 @@ class Packing:
         except BaseException:
             pack.discard()
             raise
-        done = Finished(pack.staged, pack.rows, pack.size)
+        done = Finished(pack.staged, pack.table, pack.size)
         if self._child:
             self.done.append(done)  # the parent syncs it
         else:
@@ -132,13 +133,13 @@ class Packing:
     def hand_over(self) -> list[Any]:
         """In a child: the finished packs as plain values."""
         self.finish()
-        return [(os.fspath(pack.staged), [tuple(row) for row in pack.rows], pack.size) for pack in self.done]
+        return [(os.fspath(pack.staged), pack.table, pack.size) for pack in self.done]
 
     def take_over(self, finished: list[Any]) -> None:
         """In the parent: what a child has written is ours to sync and publish."""
-        for staged, rows, size in finished:
-            self._sync(Finished(Path(staged), [PackRow(*row) for row in rows], size))
-            self.fresh.update(bytes.fromhex(row[0]) for row in rows)
+        for staged, table, size in finished:
+            self._sync(Finished(Path(staged), table, size))
+            self.fresh.update(row[0] for row in raw_rows(table))
 
     def clean_after_children(self) -> None:
         """In the parent, after children were ended: what they had begun goes."""

@@ -49,7 +49,7 @@ class PackSet:
         fd = os.open(self.directory / name, os.O_RDONLY | os.O_CLOEXEC)
         try:
             rows = packs.read_table(fd, f"pack '{name}'")
-            self._places.register_pack(name, rows, os.fstat(fd).st_size)
+            self._places.register_pack(name, packs.encode_table(rows), os.fstat(fd).st_size)
         finally:
             os.close(fd)
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from artifactvc.core.model import Digest
 from artifactvc.storage.database import begin
-from artifactvc.storage.packs import PackRow
+from artifactvc.storage.packs import PackRow, count_rows, raw_rows
 
 #: `object.pack` of an object that has a file of its own.
 OWN: Final = 0
@@ -126,19 +126,20 @@ class Places:
 
     # ---- changes -------------------------------------------------------------------------------
 
-    def register_pack(self, name: str, rows: Sequence[PackRow], size: int) -> None:
-        """Note a pack that is in its place; objects that have a row elsewhere keep it."""
+    def register_pack(self, name: str, table: bytes, size: int) -> None:
+        """Note a pack that is in its place, by its own table; objects that have a row elsewhere keep it."""
         with begin(self.connection) as connection:
             known = connection.execute("SELECT serial FROM pack WHERE name = ?", (name,)).fetchone()
-            serial = known[0] if known else None
+            serial = int(known[0]) if known else None
             if serial is None:
                 cursor = connection.execute(
-                    "INSERT INTO pack (name, objects, bytes) VALUES (?, ?, ?)", (name, len(rows), size)
+                    "INSERT INTO pack (name, objects, bytes) VALUES (?, ?, ?)", (name, count_rows(table), size)
                 )
                 serial = cursor.lastrowid
             connection.executemany(
-                "INSERT OR IGNORE INTO object (digest, pack, offset, stored, length, codec) VALUES (?, ?, ?, ?, ?, ?)",
-                [(bytes.fromhex(r.digest), serial, r.offset, r.stored, r.length, r.codec) for r in rows],
+                "INSERT OR IGNORE INTO object (digest, pack, offset, stored, length, codec)"
+                f" VALUES (?, {serial}, ?, ?, ?, ?)",
+                raw_rows(table),
             )
 
     def register_own(self, digest: Digest, length: int, stamp: Stamp | None) -> None:

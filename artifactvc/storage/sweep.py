@@ -123,9 +123,10 @@ def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
     finally:
         os.close(fd)
     sync_directory(store.packs_dir)
+    size = packs.whole_size(pack.size - len(packs.MAGIC), packs.count_rows(pack.table))
     with begin(store.places.connection):
         store.forget_pack(serial)
-        store.places.register_pack(new, pack.rows, packs.whole_size(pack.size - len(packs.MAGIC), len(pack.rows)))
+        store.places.register_pack(new, pack.table, size)
 
 
 def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) -> SettleResult:

@@ -243,10 +243,11 @@ class StoreWriter:
 
     def _register(self, names: list[str]) -> None:
         places = self._store.places
-        for name, (_, rows, size) in zip(names, self.packing.done, strict=True):
-            places.register_pack(name, rows, packs.whole_size(size - len(packs.MAGIC), len(rows)))
+        for name, (_, table, size) in zip(names, self.packing.done, strict=True):
+            objects = packs.count_rows(table)
+            places.register_pack(name, table, packs.whole_size(size - len(packs.MAGIC), objects))
         for name, rows, size in self._adopted:
-            places.register_pack(name, rows, size)
+            places.register_pack(name, packs.encode_table(rows), size)
         for digest, length, stamp in self._own:
             if stamp is not None or not places.locate([digest]):
                 places.register_own(digest, length, stamp)

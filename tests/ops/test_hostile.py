@@ -39,7 +39,7 @@ class Bucket:
     def pack(self, objects: list[bytes]) -> list[Place]:
         pack = PackWriter(self.root / "packs" / "evil" / "p.pack")
         for data in (*objects, FILLER):  # most of the pack is not needed, so parts of it are read by the index
-            pack.add(digest_bytes(data), data)
+            pack.add(bytes.fromhex(digest_bytes(data)), data)
         pack.finish()
         return [Place(r.digest, "evil/p.pack", r.offset, r.stored, r.length, r.codec) for r in pack.rows]
 

@@ -20,7 +20,7 @@ from artifactvc.util.hashing import digest_bytes
 def written(path: Path, objects: list[bytes]) -> Path:
     pack = PackWriter(path)
     for data in objects:
-        pack.add(digest_bytes(data), data)
+        pack.add(bytes.fromhex(digest_bytes(data)), data)
     pack.finish()
     return path
 
