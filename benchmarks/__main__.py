@@ -53,6 +53,7 @@ def main() -> int:
         print(text, flush=True)
         if options.write:
             record(options.write, name, text, f"{machine()}; {options.runs} runs, scale {options.scale:g}")
+    bench.clear()
     if options.clean:
         shutil.rmtree(options.work)
     return failed

@@ -41,6 +41,7 @@ def run(bench: Bench) -> Report:
     bench.alternate(report, cases)
     for left in (bench.work / "copy", kept / "out", bench.work / "restored", bench.work / "restic"):
         fresh(left)
+    bench.clear()
     return report
 
 
@@ -54,6 +55,7 @@ def warm(path: Path) -> None:
 
 def _copying(bench: Bench, data: Path, number: int) -> Sequence[Step]:
     target = fresh(bench.work / "copy", make=True) / "large.bin"
+    bench.clear()  # gigabytes in a few files: no run is slower for it
     warm(data)
     return [
         Step("cp", ["cp", str(data), str(target)], bench.work),
@@ -63,6 +65,7 @@ def _copying(bench: Bench, data: Path, number: int) -> Sequence[Step]:
 
 def _storing(bench: Bench, place: Path, number: int) -> Sequence[Step]:
     init(bench, place)
+    bench.clear()
     warm(place / "data" / "large.bin")
     return [
         Step("avc add", bench.avc("add", "data"), place),
@@ -72,6 +75,7 @@ def _storing(bench: Bench, place: Path, number: int) -> Sequence[Step]:
 
 def _checking_out(bench: Bench, place: Path, number: int) -> Sequence[Step]:
     fresh(place / "out")
+    bench.clear()
     for path in (place / ".artifacts").rglob("*"):
         if path.is_file():
             warm(path)
@@ -80,10 +84,12 @@ def _checking_out(bench: Bench, place: Path, number: int) -> Sequence[Step]:
 
 def _restic_backup(bench: Bench, data: Path, number: int) -> Sequence[Step]:
     repository = restic_init(bench, "restic")
+    bench.clear()
     warm(data)
     return [Step("restic backup", restic(repository, "backup", str(data)), bench.work)]
 
 
 def _restic_restore(bench: Bench, repository: Path, number: int) -> Sequence[Step]:
     target = fresh(bench.work / "restored")
+    bench.clear()
     return [Step("restic restore", restic(repository, "restore", "latest", "--target", str(target)), bench.work)]
