@@ -109,8 +109,10 @@ class Placer:
         self._serial += 1
         return f"{TEMPORARY}{self.token}-{self._serial}"
 
-    def write(self, path: str, data: bytes | memoryview, *, executable: bool, replace: bool) -> os.stat_result:
-        """Write one small file; what ``fstat`` says of it then."""
+    def write(
+        self, path: str, data: bytes | memoryview, *, executable: bool, replace: bool, stat: bool
+    ) -> os.stat_result | None:
+        """Write one small file; with *stat*, what ``fstat`` says of it then."""
         parent, _, name = path.rpartition("/")
         directory = self._fds.get(parent)
         if directory is None:
@@ -124,7 +126,7 @@ class Placer:
             if os.write(fd, data) < len(data):
                 os.lseek(fd, 0, os.SEEK_SET)
                 write_all(fd, data)
-            stat = os.fstat(fd)
+            result = os.fstat(fd) if stat else None
             if replace:
                 os.rename(written, name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
@@ -133,7 +135,7 @@ class Placer:
             raise
         finally:
             os.close(fd)
-        return stat
+        return result
 
     def forget(self) -> None:
         """After a fork: the parent's directories are the parent's, and so are its temporary names."""

@@ -82,11 +82,11 @@ def write_packed(
     if located.empty:
         if any(file.size for file in located.empty):
             raise wrong_size(EMPTY)
-        yield _write_each(placer, located.empty, b"")
+        yield _write_each(placer, located.empty, b"", stats=stats)
     count = min(workers(), len(lots))
     if count < 2 or sum(len(lot.rows) for lot in lots) < FORK_FILES:
         for lot in lots:
-            yield _write(store, placer, lot, by_digest)
+            yield _write(store, placer, lot, by_digest, stats=stats)
             advance(len(lot.rows))
         return
     for lot in lots:
@@ -98,7 +98,7 @@ def write_packed(
         placer.forget()
         done = []
         for lot in shares[number]:
-            written = _write(store, placer, lot, by_digest)
+            written = _write(store, placer, lot, by_digest, stats=stats)
             done += [written] if stats else []
             send(len(lot.rows))
         for paths, numbers in done:
@@ -123,31 +123,35 @@ def _offset(row: PackRow) -> int:
 
 
 def _write(
-    store: Store, placer: Placer, lot: _Packed, by_digest: dict[Digest, list[File]]
+    store: Store, placer: Placer, lot: _Packed, by_digest: dict[Digest, list[File]], *, stats: bool
 ) -> tuple[list[str], array[int]]:
     paths: list[str] = []
-    stats = array("q")
+    numbers = array("q")
     where = f"pack '{store.packs.name(lot.serial)}'"
     for row, stored in iter_stored(store.packs.fd(lot.serial), lot.rows):
         data = stored if row.codec == RAW else memoryview(decode_object(stored, row.codec, row.length, where))
         actual = blake3(data).hexdigest()
         if actual != row.digest:
             raise DigestMismatch(row.digest, actual, where)
-        if any(file.size != row.length for file in by_digest[row.digest]):
+        files = by_digest[row.digest]
+        if files[0].size != row.length or (len(files) > 1 and any(file.size != row.length for file in files)):
             raise wrong_size(row.digest)
-        written, numbers = _write_each(placer, by_digest[row.digest], data)
+        written, more = _write_each(placer, files, data, stats=stats)
         paths += written
-        stats += numbers
-    return paths, stats
+        numbers += more
+    return paths, numbers
 
 
-def _write_each(placer: Placer, files: Sequence[File], data: bytes | memoryview) -> tuple[list[str], array[int]]:
-    """Write the same bytes to each of *files*."""
-    stats = array("q")
+def _write_each(
+    placer: Placer, files: Sequence[File], data: bytes | memoryview, *, stats: bool
+) -> tuple[list[str], array[int]]:
+    """Write the same bytes to each of *files*; with *stats*, the paths written and their numbers."""
+    numbers = array("q")
     for file in files:
-        s = placer.write(file.path, data, executable=file.executable, replace=file.replace)
-        stats.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
-    return [file.path for file in files], stats
+        s = placer.write(file.path, data, executable=file.executable, replace=file.replace, stat=stats)
+        if s is not None:
+            numbers.extend((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+    return [file.path for file in files] if stats else [], numbers
 
 
 def confirm(placer: Placer, paths: Sequence[str], stats: array[int]) -> None:
