@@ -48,6 +48,7 @@ from artifactvc.util.files import make_directories, write_atomic
 
 HEAD: Final = "remote"
 _BATCH: Final = 256
+_ASKED: Final = 900  # digests in one question
 
 
 def read_description(transport: Transport) -> dict[str, Any] | None:
@@ -234,16 +235,20 @@ class Remote:
         return set(self._query(digests, condemned=False))
 
     def _query(self, digests: Iterable[Digest], *, condemned: bool) -> dict[Digest, Place]:
-        sql = (
-            "SELECT f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
-            " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
-            f" WHERE o.digest = ? AND c.file IS {'NOT ' if condemned else ''}NULL ORDER BY o.file DESC LIMIT 1"
-        )
         found: dict[Digest, Place] = {}
-        for digest in digests:
-            row = self.connection.execute(sql, (bytes.fromhex(digest),)).fetchone()
-            if row is not None:
-                found[digest] = Place(digest, *row)
+        if self.connection.execute("SELECT 1 FROM remote_object LIMIT 1").fetchone() is None:
+            return found
+        wanted = [bytes.fromhex(digest) for digest in digests]
+        for start in range(0, len(wanted), _ASKED):
+            part = wanted[start : start + _ASKED]
+            rows = self.connection.execute(
+                "SELECT o.digest, f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
+                " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
+                f" WHERE o.digest IN ({','.join('?' * len(part))}) AND c.file IS {'NOT ' if condemned else ''}NULL"
+                " ORDER BY o.file",
+                part,
+            )
+            found.update((row[0].hex(), Place(row[0].hex(), *row[1:])) for row in rows)  # the newest copy stays
         return found
 
     def file_extent(self, file: str) -> tuple[int, int]:
