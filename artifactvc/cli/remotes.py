@@ -98,6 +98,17 @@ for _name, _made in _REMOTE.items():
     remote.add_command(_made, _name)
 
 
+def _remote_and_refs(shared: Shared, name: str | None, refs: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """``push data:v3`` means origin: what no remote is called, and is written as a version or names an artifact."""
+    repository = shared.repository
+    if name is None or name in (remote.name for remote in repository.remotes()):
+        return name, refs
+    plain = name.rpartition("/")[2]
+    if ":" in plain or "@" in plain or any(name in (a.name, f"{a.project}/{a.name}") for a in repository.artifacts()):
+        return None, (name, *refs)
+    return name, refs
+
+
 @command(COMMANDS, "push")
 @click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
 @click.argument("refs", nargs=-1, type=REF, metavar="[REF]...")
@@ -112,8 +123,9 @@ def push(
     """Send what a remote lacks.
 
     With no REF all that is new, in all projects, never drafts. REMOTE is origin, else the
-    only one.
+    only one, where none is named: 'avc push images:v3' works.
     """
+    remote_name, refs = _remote_and_refs(shared, remote_name, refs)
     result = shared.repository.push(
         remote_name, refs, force=force, except_aliases=except_aliases, join=join, dry_run=dry_run
     )
@@ -146,6 +158,7 @@ def pull(shared: Shared, remote_name: str | None, refs: tuple[str, ...], dry_run
     With no REF the versions that artifacts.toml names, else each latest. The workspace is
     never touched: it says which checkout would.
     """
+    remote_name, refs = _remote_and_refs(shared, remote_name, refs)
     result = shared.repository.pull(remote_name, refs, dry_run=dry_run)
     if shared.answer("pull", result):
         return

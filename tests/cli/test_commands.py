@@ -1265,6 +1265,19 @@ def test_pull_some(shared):
     assert [row["here"] for row in shared.documents("log", "data", cwd=place)] == [False, True]
 
 
+@pytest.mark.parametrize("ref", ["data:v0", "data", "demo/data:v0", "data@{digest}"])
+def test_push_and_pull_of_a_version_need_no_remote(data, ref):
+    """What is no remote's name and is written as a version, or names an artifact, goes to origin."""
+    data("remote", "add", "origin", "../remote")
+    data("alias", "data:v0", "latest")
+    digest = data.json("show", "data:v0")["digest"]
+    ref = ref.format(digest=digest[:12]).replace("demo/", "work/")
+    assert data("push", ref).startswith("pushed work/data:v0")
+    assert data.json("show", "data:v0")["pushed"] is True
+    assert "here is work/data:v0" in data("pull", ref)
+    data.refused("push", "nowhere", kind="UnknownRemote", message="no remote 'nowhere'", hint=re.compile(".*"))
+
+
 def test_push_with_conflicting_aliases(shared):
     """An alias that somebody else moved stops a push; ``--except-aliases`` leaves it out, ``--force`` moves it."""
     place = clone_of(shared)
