@@ -22,7 +22,13 @@
     │   ├── UnsafeRemote           the storage cannot create a file once
     │   ├── OutcomeUnknown         a write that may still land
     │   └── MissingExtra           an optional package is not installed
-    └── NewerFormat                written by a newer avc
+    ├── NewerFormat                written by a newer avc
+    └── of the Python API, shaped as in W&B
+        ├── CommError              any failure of ``Api`` and what it gives; the cause in ``exc``. Also a ValueError
+        ├── UnsupportedError       W&B has it, avc has not; the hint says what to use
+        ├── WaitTimeoutError
+        └── ArtifactStatusError    also an AttributeError, so that ``hasattr`` works
+            └── ArtifactNotLoggedError  ArtifactFinalizedError
 
 Class names are stable: ``--json`` reports them. A message is lower case, names the
 fault first and its subject in quotes; the next step stands apart, in ``hint``.
@@ -293,3 +299,60 @@ class NewerFormat(AvcError):
 
     def __init__(self, what: str, found: str) -> None:
         super().__init__(f"{what} was written by a newer avc (needs {found})", hint="upgrade artifactvc")
+
+
+# ---- of the Python API ---------------------------------------------------------------------------
+
+Error = AvcError
+"""W&B's name for the base of all errors."""
+
+
+class CommError(AvcError, ValueError):
+    """A failure of ``Api`` and of what it gives; *exc* is the cause.
+
+    W&B's code catches it as such, or as a ValueError.
+    """
+
+    def __init__(self, message: str, exc: BaseException | None = None, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exc = exc
+
+
+class UnsupportedError(AvcError):
+    """W&B has it, and avc has not on purpose."""
+
+
+class WaitTimeoutError(AvcError):
+    """What was waited for did not happen in time."""
+
+
+class ArtifactStatusError(AvcError, AttributeError):
+    """A property or method that the artifact, as it stands, has not; *obj* is the artifact."""
+
+    def __init__(self, message: str, *, name: str = "", obj: object = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name, self.obj = name, obj
+
+
+class ArtifactNotLoggedError(ArtifactStatusError):
+    """What only a version has was asked of a draft."""
+
+    def __init__(self, fullname: str, obj: object = None) -> None:
+        super().__init__(
+            f"'{fullname}' used prior to logging artifact",
+            name=fullname.rpartition(".")[2],
+            obj=obj,
+            hint="log it first, with run.log_artifact() or save()",
+        )
+
+
+class ArtifactFinalizedError(ArtifactStatusError):
+    """The content of a version was to be changed."""
+
+    def __init__(self, fullname: str, obj: object = None) -> None:
+        super().__init__(
+            f"'{fullname}' used on logged artifact. Can't modify finalized artifact",
+            name=fullname.rpartition(".")[2],
+            obj=obj,
+            hint="change a copy: draft = artifact.new_draft()",
+        )

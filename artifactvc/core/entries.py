@@ -162,7 +162,7 @@ def check_record(record: object, what: str) -> None:
         if name in record:
             value = record[name]
             _expect(what, isinstance(value, list) and all(isinstance(v, str) for v in value), f"bad '{name}'")
-    for name in ("description", "metadata", "base", "details"):
+    for name in ("description", "metadata", "base", "details", "metrics"):
         for holder in (record, record.get("set", {}), record.get("was", {})):
             if holder.get(name) is not None:
                 _expect(what, is_digest(holder[name]), f"bad '{name}'")
@@ -196,7 +196,8 @@ def _check_names(record: Record, what: str) -> None:
             _expect(what, digest is None or is_digest(digest), "bad digest")
         elif record["kind"] == "condemn":
             _expect(what, all(is_stored_name(name) for name in record.get("files", ())), "bad file name")
-        for tag in (*record.get("tags", ()), *record.get("add", ())) if record["kind"] in ("tag", "version") else ():
+        tagged = record["kind"] in ("tag", "version", "artifact")
+        for tag in (*record.get("tags", ()), *record.get("add", ())) if tagged else ():
             names.check_tag(tag)
     except (BadName, TypeError) as error:
         raise BadLogEntry(f"{what} is damaged: {error}") from error

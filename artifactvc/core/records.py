@@ -112,7 +112,7 @@ _SCALARS: Final[dict[str, type]] = {
     **dict.fromkeys((
         "kind", "artifact", "digest", "alias", "draft", "run", "name", "reason", "created", "author", "time", "id",
         "remote", "project", "type", "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
-        "ended", "host", "details",
+        "ended", "host", "details", "metrics", "link",
     ), str),
     **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code"), int),
 }  # fmt: skip
@@ -194,7 +194,10 @@ def _apply_artifact(rows: Rows, record: Record, context: Context) -> None:
         if "name" in changes:
             _rename(rows, row, record, context)
         if "description" in changes:
-            rows.put("artifact", {**row, "description": changes["description"]})
+            row = {**row, "description": changes["description"]}
+            rows.put("artifact", row)
+        if record.get("add") or record.get("remove"):
+            _tag_artifact(rows, row, record)
 
 
 def _create_artifact(rows: Rows, artifact: str, changes: Row, context: Context) -> None:
@@ -213,6 +216,13 @@ def _create_artifact(rows: Rows, artifact: str, changes: Row, context: Context) 
         "id": artifact, "project": project, "name": name, "type": changes["type"],
         "description": changes.get("description"), "created": context.time, "deleted": 0, "joins": None,
     })  # fmt: skip
+
+
+def _tag_artifact(rows: Rows, row: Row, record: Record) -> None:
+    import json
+
+    tags = {*json.loads(row["tags"] or "[]"), *record.get("add", ())} - set(record.get("remove", ()))
+    rows.put("artifact", {**row, "tags": json.dumps(sorted(tags)) if tags else None})
 
 
 def _rename(rows: Rows, row: Row, record: Record, context: Context) -> None:
@@ -290,7 +300,7 @@ def _create_version(rows: Rows, artifact: Row, record: Record, context: Context)
         "provisional": int(context.provisional), "created": record.get("created", context.time),
         "author": record.get("author", context.author), "description": record.get("description"),
         "metadata": record.get("metadata"), "count": record.get("count", 0), "size": record.get("size", 0),
-        "base": record.get("base"), "ttl": record.get("ttl"), "op": context.op,
+        "base": record.get("base"), "ttl": record.get("ttl"), "op": context.op, "link": record.get("link"),
     })  # fmt: skip
 
 
@@ -367,7 +377,7 @@ def _apply_restore(rows: Rows, record: Record, context: Context) -> None:
 # ---- runs, drafts, the rest ------------------------------------------------------------------
 
 _RUN_FIELDS: Final = (
-    "project", "name", "job_type", "group", "state", "created", "ended", "host", "details", "exit_code",
+    "project", "name", "job_type", "group", "state", "created", "ended", "host", "details", "exit_code", "metrics",
 )  # fmt: skip
 
 
@@ -421,5 +431,5 @@ _ACTIONS: Final = {
 def needed_objects(record: Record) -> list[str]:
     """Digests of the small objects (not manifests) that *record* itself names: descriptions, metadata, run details."""
     holders = (record, record.get("set") or {})
-    names = ("description", "metadata", "details", "host")
+    names = ("description", "metadata", "details", "metrics")
     return [h[n] for h in holders for n in names if isinstance(h.get(n), str) and len(h[n]) == 64]

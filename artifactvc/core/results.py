@@ -120,6 +120,52 @@ class VersionInfo:
 
 
 @dataclass(frozen=True)
+class RunLink:
+    """A version that a run used or produced; it may be deleted since (``live``), or never have been seen here."""
+
+    artifact: str  # its id
+    digest: str
+    project: str
+    name: str
+    type: str
+    version: str  # "v3"; empty where the version is not known here
+    live: bool
+
+    @property
+    def ref(self) -> str:
+        """``project/name:v3``."""
+        return f"{self.project}/{self.name}:{self.version or '@' + self.digest[:12]}"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run: ``runs ID`` and the rows of ``runs``. ``state``: running, finished, failed, crashed, deleted."""
+
+    id: str
+    project: str
+    name: str
+    job_type: str
+    group: str
+    state: str
+    created: str
+    ended: str | None
+    author: str
+    exit_code: int | None
+    host: str
+    command: tuple[str, ...]
+    directory: str
+    python: str
+    git: dict[str, Any] | None  # commit, dirty, branch, remote
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    tags: tuple[str, ...]
+    notes: str
+    used: tuple[RunLink, ...]
+    produced: tuple[RunLink, ...]
+    details: dict[str, Any]  # all of the above that only an object holds, and more
+
+
+@dataclass(frozen=True)
 class ArtifactInfo:
     """One artifact: the rows of ``ls``."""
 

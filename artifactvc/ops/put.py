@@ -10,7 +10,6 @@ import contextlib
 import os
 import secrets
 import socket
-import string
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from artifactvc.core.results import Committed
 from artifactvc.errors import HostilePath, UnknownPath, UnsafeLink, UnsupportedFile
 from artifactvc.ops import resolve
 from artifactvc.ops.commit import CommitOptions, land, type_conflict
+from artifactvc.ops.runs import new_run_id, whereabouts
 from artifactvc.ops.session import Session, salted
 from artifactvc.storage.bulk import Batch, put_batches
 from artifactvc.storage.drafts import Draft
@@ -30,13 +30,6 @@ from artifactvc.storage.statcache import WIDTH
 from artifactvc.storage.workspace import DirScan, ScanOptions, kind_of, scan
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.text import escape
-
-_RUN_LETTERS = string.ascii_lowercase + string.digits
-
-
-def new_run_id() -> str:
-    """A run id: 8 of [a-z0-9] (design, section 5)."""
-    return "".join(secrets.choice(_RUN_LETTERS) for _ in range(8))
 
 
 class Source(NamedTuple):
@@ -77,15 +70,13 @@ def put(
         with avc.writer() as writer:
             entries = list(_entries(session, writer, source, inside, follow=what.follow))
             root = build(entries, writer.put_node)
-            details = writer.put(salted(dict(run.details)))
+            details = writer.put(salted({**run.details, **whereabouts()}))
         draft = Draft(
             draft_id, project, row["name"] if row else plain, row["type"] if row else kind or "dataset",
             row["id"] if row else secrets.token_hex(16), root.digest, None, None, _owner(), session.clock(),
         )  # fmt: skip
         avc.drafts.save(draft)
-        options = replace(
-            options, run_fields={"job_type": run.job_type, "host": socket.gethostname(), "details": details}
-        )
+        options = replace(options, run_fields={"job_type": run.job_type, "details": details})
         done, _ = land(session, draft, options)
         avc.drafts.remove(draft_id)
     return done

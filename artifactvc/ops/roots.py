@@ -14,7 +14,7 @@ from artifactvc.ops.session import Session
 from artifactvc.storage.remote import held_by_remotes
 from artifactvc.util.text import parse_time
 
-_NAMED: Final = ("description", "metadata", "details")
+_NAMED: Final = ("description", "metadata", "details", "metrics")
 
 
 def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str]]:
@@ -43,13 +43,14 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
 
 
 def small_objects(session: Session) -> Iterator[Digest]:
-    """Descriptions, metadata and run details that names still point at, deleted versions' too."""
+    """Descriptions, metadata, run details and metrics that names still point at, deleted versions' too."""
     connection = session.index.connection
     for sql in (
         "SELECT description FROM artifact WHERE description IS NOT NULL",
         "SELECT description FROM version WHERE description IS NOT NULL",
         "SELECT metadata FROM version WHERE metadata IS NOT NULL",
         "SELECT details FROM run WHERE details IS NOT NULL",
+        "SELECT metrics FROM run WHERE metrics IS NOT NULL",
     ):
         for row in connection.execute(sql):
             yield row[0]

@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
     "artifact": {
         "id": str, "project": str, "name": str, "type": str, "description": str,
-        "created": str, "deleted": int, "joins": str,
+        "created": str, "deleted": int, "joins": str, "tags": str,
     },
     "name": {"project": str, "folded": str, "name": str, "artifact": str, "next": int},
     "version": {
         "artifact": str, "number": int, "digest": str, "live": int, "provisional": int,
         "created": str, "author": str, "description": str, "metadata": str, "count": int,
-        "size": int, "base": str, "ttl": str, "deleted_at": str, "reason": str, "op": str,
+        "size": int, "base": str, "ttl": str, "deleted_at": str, "reason": str, "op": str, "link": str,
     },
     "alias": {"artifact": str, "alias": str, "digest": str, "moved_at": str, "moved_by": str, "op": str},
     "tag": {"artifact": str, "digest": str, "tag": str},
     "run": {
         "id": str, "project": str, "name": str, "job_type": str, "group": str, "state": str,
-        "created": str, "ended": str, "author": str, "host": str, "details": str, "exit_code": int,
+        "created": str, "ended": str, "author": str, "host": str, "details": str, "exit_code": int, "metrics": str,
     },
     "produced": {"artifact": str, "digest": str, "run": str, "at": str},
     "used": {"artifact": str, "digest": str, "run": str, "at": str},
@@ -113,7 +113,15 @@ def _first(db: Database) -> None:
         db.table(name).create_index(list(indexed))
 
 
-STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (("first", _first),)
+def _runs(db: Database) -> None:
+    """What runs, linked versions and tagged artifacts need besides; a new index has it from the first step."""
+    for name, column in (("artifact", "tags"), ("version", "link"), ("run", "metrics")):
+        table = db.table(name)
+        if column not in table.columns_dict:
+            table.add_column(column, str)
+
+
+STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (("first", _first), ("runs", _runs))
 
 
 def migrate(path: Path, lock: Path) -> None:
