@@ -334,7 +334,7 @@ def test_an_artifact_is_created():
     rows = fold({**create(name="Data"), "time": "2026-01-02T00:00:00.000000Z"})
     assert rows.find("artifact") == [
         {"id": A, "project": "p", "name": "Data", "type": "dataset", "description": None,
-         "created": "2026-01-02T00:00:00.000000Z", "deleted": 0, "joins": None},
+         "created": "2026-01-02T00:00:00.000000Z", "deleted": 0, "joins": None, "tags": None},
     ]  # fmt: skip
     assert rows.find("name") == [{"project": "p", "folded": "data", "name": "Data", "artifact": A, "next": 0}]
     assert records.holder(rows, "p", "DATA")["id"] == A
@@ -493,7 +493,7 @@ def test_a_version():
     rows = fold(create(), version(D0, 0, **described))
     assert rows.find("version") == [
         {"artifact": A, "number": 0, "digest": D0, "live": 1, "provisional": 0, "author": "author 1",
-         "created": "2026-01-01T00:00:00.000001Z", "deleted_at": None, "reason": None, "op": f"{1:032x}", **described},
+         "created": "2026-01-01T00:00:00.000001Z", "deleted_at": None, "reason": None, "link": None, "op": f"{1:032x}", **described},
     ]  # fmt: skip
     made = {"author": "ada", "time": "2026-01-02T00:00:00.000000Z"}
     rows = fold(create(), version(D0, 0, **made))
@@ -778,6 +778,6 @@ def test_objects_that_a_record_names():
     record = version(D0, base=D3, description=D1, metadata=None)
     assert records.needed_objects(record) == [D1]
     assert records.needed_objects(edit(D0, description=None, metadata=D2)) == [D2]
-    assert records.needed_objects({"kind": "run", "run": "r", "set": {"details": D1, "host": D2}}) == [D1, D2]
-    assert records.needed_objects({"kind": "run", "run": "r", "set": {"host": "short"}}) == []
+    assert records.needed_objects({"kind": "run", "run": "r", "set": {"details": D1, "metrics": D2}}) == [D1, D2]
+    assert records.needed_objects({"kind": "run", "run": "r", "set": {"metrics": "short"}}) == []
     assert records.needed_objects(delete(D0)) == []
