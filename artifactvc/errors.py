@@ -8,6 +8,7 @@
     ├── NotFound                   something asked for by name is not there
     │   ├── NoRepository
     │   ├── UnknownArtifact  UnknownVersion  UnknownAlias  UnknownRemote  UnknownPath  UnknownRun
+    │   │                          UnknownEntry, an UnknownPath, is also a KeyError and a FileNotFoundError
     │   └── MissingObject          bytes that no reachable place holds
     ├── Conflict                   the change would undo somebody's work
     │   ├── AliasConflict  NameTaken  TypeConflict  WouldOverwrite  PathConflict
@@ -128,6 +129,17 @@ class UnknownRemote(NotFound):
 
 class UnknownPath(NotFound):
     """A path that is not in the version, or not on disk."""
+
+
+class UnknownEntry(UnknownPath, KeyError, FileNotFoundError):
+    """An artifact has no entry at this path.
+
+    W&B raises a KeyError to who looks for one, and a FileNotFoundError to who removes one.
+    """
+
+    def __str__(self) -> str:
+        """The message: a KeyError would show its ``repr``."""
+        return self.message
 
 
 class UnknownRun(NotFound):

@@ -91,12 +91,17 @@ def get(
     )
     options = CheckoutOptions((prefix,) if prefix else ())
     try:
-        return _checkout(session, found, [Place(target, "")], ("", ""), EMPTY, options)
+        return write(session, found, target, options)
     except WouldOverwrite as error:
         raise WouldOverwrite(
             f"'{target}' holds other files than '{found.artifact['name']}:{found.shown}': {error.message}",
             hint="choose another directory with --root (in Python: root=)",
         ) from error
+
+
+def write(session: Session, found: Found, root: Path, options: CheckoutOptions) -> CheckedOut:
+    """Write a version, or what *options* ask of it, to a directory that no binding names."""
+    return _checkout(session, found, [Place(root, "")], ("", ""), EMPTY, options)
 
 
 # ---- where to ---------------------------------------------------------------------------------

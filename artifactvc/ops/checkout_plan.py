@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artifactvc.core.manifest import walk
+from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.results import PathChange
 from artifactvc.ops.changes import path_change
@@ -28,7 +28,9 @@ from artifactvc.storage.workspace import file_key
 class CheckoutOptions:
     """How ``checkout`` writes."""
 
-    prefixes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()  # paths and directories; empty for all
+    begins: str = ""  # how paths begin, whatever follows
+    exactly: str | None = None  # one path
     link: str | None = None
     force: bool = False
     dry_run: bool = False
@@ -90,6 +92,18 @@ class Plan:
     changes: list[PathChange] = field(default_factory=list)
 
 
+def chosen(session: Session, root: Digest, place: Place, options: CheckoutOptions) -> dict[str, Entry]:
+    """The entries that *options* ask for."""
+    if options.exactly is not None:
+        entry = find(root, options.exactly, session.node) if root != EMPTY else None
+        return {} if entry is None else {place.inside(entry.path): entry}
+    if options.begins and root != EMPTY:
+        above = options.begins.rpartition("/")[0]
+        found = walk(root, session.node, above)
+        return {place.inside(e.path): e for e in found if e.path.startswith(options.begins) and e.kind != "r"}
+    return entries_in(session, root, place, options.prefixes)
+
+
 def entries_in(session: Session, root: Digest, place: Place, prefixes: Sequence[str]) -> dict[str, Entry]:
     """The entries that belong in *place*, by path below it; references have no bytes to write."""
     wanted = [prefix.strip("/") for prefix in prefixes]
@@ -111,8 +125,8 @@ def plan_place(
     session: Session, place: Place, key: tuple[str, str], base: Digest, digest: Digest, options: CheckoutOptions
 ) -> Plan:
     """Hold what stands in *place* against version *digest*; *base* is what the files there were taken from."""
-    plan = Plan(place, entries_in(session, digest, place, options.prefixes))
-    before = entries_in(session, base, place, options.prefixes) if base != digest else plan.target
+    plan = Plan(place, chosen(session, digest, place, options))
+    before = chosen(session, base, place, options) if base != digest else plan.target
     if not place.root.is_dir():
         plan.write = [(path, entry, False) for path, entry in plan.target.items()]
         if options.dry_run or options.detail:

@@ -16,6 +16,7 @@ import time
 from datetime import timedelta
 
 from artifactvc.core.results import Collected
+from artifactvc.ops.expire import expire
 from artifactvc.ops.roots import needed
 from artifactvc.ops.session import Session
 from artifactvc.storage import sweep
@@ -29,6 +30,9 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
     *grace* is a duration ("14d"): also how long a deleted version can be restored.
     """
     duration = parse_duration(grace)
+    expired = expire(session, dry_run=dry_run)
+    for ref in expired:
+        session.say(f"{ref} {'would expire' if dry_run else 'has expired'}: its time to live is over")
     with session.avc.collecting():
         session.caught_up = False
         store = session.avc.store

@@ -26,6 +26,7 @@ from artifactvc.ops.runs import new_run_id, whereabouts
 from artifactvc.ops.session import Session, salted
 from artifactvc.storage.bulk import Batch, put_batches
 from artifactvc.storage.drafts import Draft
+from artifactvc.storage.ignore import Patterns
 from artifactvc.storage.statcache import WIDTH
 from artifactvc.storage.workspace import DirScan, ScanOptions, kind_of, scan
 from artifactvc.storage.writer import StoreWriter
@@ -33,11 +34,16 @@ from artifactvc.util.text import escape
 
 
 class Source(NamedTuple):
-    """What to store: a path, where it goes inside the artifact, and whether links are followed."""
+    """What to store: a path, where it goes inside the artifact, whether links are followed and patterns obeyed.
+
+    With *ignore*, the ``.avcignore`` of the directory itself counts, and that of the
+    workspace where the directory lies inside it.
+    """
 
     path: str
     prefix: str = ""
     follow: bool = False
+    ignore: bool = False
 
 
 class RunFields(NamedTuple):
@@ -68,12 +74,12 @@ def put(
         if row and kind is not None and kind != row["type"]:
             raise type_conflict(row["name"], row["type"], kind)
         with avc.writer() as writer:
-            entries = list(_entries(session, writer, source, inside, follow=what.follow))
+            entries = list(entries_of(session, writer, source, what._replace(prefix=inside)))
             root = build(entries, writer.put_node)
             details = writer.put(salted({**run.details, **whereabouts()}))
         draft = Draft(
             draft_id, project, row["name"] if row else plain, row["type"] if row else kind or "dataset",
-            row["id"] if row else secrets.token_hex(16), root.digest, None, None, _owner(), session.clock(),
+            row["id"] if row else secrets.token_hex(16), root.digest, None, None, owner(), session.clock(),
         )  # fmt: skip
         avc.drafts.save(draft)
         options = replace(options, run_fields={"job_type": run.job_type, "details": details})
@@ -82,15 +88,19 @@ def put(
     return done
 
 
-def _owner() -> str:
+def owner() -> str:
+    """Who owns a draft that this process begins; gc drops it when the process is gone (protocol L4)."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _entries(session: Session, writer: StoreWriter, source: Path, prefix: str, *, follow: bool) -> Iterator[Entry]:
+def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source) -> Iterator[Entry]:
+    """Store a file, or all below a directory, and give the entries; the caller holds the store's lock."""
+    prefix, follow = what.prefix, what.follow
     if not source.is_dir() or (source.is_symlink() and not follow):
         yield _file_entry(writer, source, prefix, follow=follow)
         return
-    options = ScanOptions(lambda path: True, None, follow, frozenset(), ignorable=False, unstated=True)
+    ignore = Patterns(session.avc.workspace, source) if what.ignore else None
+    options = ScanOptions(_not_tracked, ignore, follow, frozenset(), ignorable=what.ignore, unstated=True)
     found = scan(source, ".", None, options)
     session.progress.start("Storing", total=sum(len(d.names) for d in found.directories), unit="files")
     batches, where = [], []
@@ -119,6 +129,11 @@ def _entries(session: Session, writer: StoreWriter, source: Path, prefix: str, *
                 yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
             session.progress.advance(len(plain))
     session.progress.finish()
+
+
+def _not_tracked(path: str) -> bool:
+    """Nothing is, where there is no workspace: so patterns are asked about every path."""
+    return False
 
 
 def _inside(directory: DirScan, name: str) -> str:

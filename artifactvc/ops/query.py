@@ -48,8 +48,11 @@ def log(session: Session, text: str, limit: int | None = None) -> Iterator[Versi
         yield info
 
 
-def describe(session: Session, found: Found, *, known: tuple[Digest, ...]) -> VersionInfo:
-    """One version as people see it; what it shares with the manifests *known* is taken to be here."""
+def describe(session: Session, found: Found, *, known: tuple[Digest, ...] | None) -> VersionInfo:
+    """One version as people see it; what it shares with the manifests *known* is taken to be here.
+
+    With None it is not looked whether its bytes are here, which costs as much as it has entries.
+    """
     artifact, row = found
     rows, key = session.index.rows, {"artifact": artifact["id"], "digest": row["digest"]}
     base = rows.find("version", artifact=artifact["id"], digest=row["base"]) if row["base"] else []
@@ -72,7 +75,7 @@ def describe(session: Session, found: Found, *, known: tuple[Digest, ...]) -> Ve
         ttl=row["ttl"],
         state="live" if row["live"] else "deleted",
         base=_shown(base[0]) if base else None,
-        here=is_complete(session, row["digest"], known),
+        here=known is not None and is_complete(session, row["digest"], known),
         pushed=not row["provisional"] and session.avc.origin is not None,
     )
 

@@ -60,14 +60,24 @@ class Repository:
         """Open the repository of ``AVC_DIR``, else the one in *start* or above it; NoRepository if there is none."""
         environ = os.environ if environ is None else environ
         named = environ.get("AVC_DIR")
-        if named:
-            root = Path(os.path.abspath(named))
-            root = root if root.name == avcdir.NAME else root / avcdir.NAME
-            if not (root / "config.toml").is_file():
-                raise NoRepository(named)
-        else:
-            root = avcdir.find(Path(start))
-        repository = cls(AvcDir(root), environ, progress)
+        root = cls.named_root(named) if named else avcdir.find(Path(start))
+        return cls.open_at(root, environ=environ, progress=progress)
+
+    @staticmethod
+    def named_root(named: str) -> Path:
+        """The ``.artifacts`` directory that ``AVC_DIR`` names, itself or the directory around it; NoRepository."""
+        root = Path(os.path.abspath(named))
+        root = root if root.name == avcdir.NAME else root / avcdir.NAME
+        if not (root / "config.toml").is_file():
+            raise NoRepository(named)
+        return root
+
+    @classmethod
+    def open_at(
+        cls, root: Path, *, environ: Mapping[str, str] | None = None, progress: Progress | None = None
+    ) -> Repository:
+        """Open the repository whose ``.artifacts`` directory is *root*."""
+        repository = cls(AvcDir(root), os.environ if environ is None else environ, progress)
         repository._recover()
         return repository
 
@@ -168,6 +178,16 @@ class Repository:
         return self._session.avc.workspace
 
     @property
+    def avc_root(self) -> Path:
+        """The ``.artifacts`` directory."""
+        return self._session.avc.root
+
+    @property
+    def session(self) -> Session:
+        """What the operations work with: for the Python API, which is made of them."""
+        return self._session
+
+    @property
     def project(self) -> str:
         """The project of names that are written without one."""
         return self._session.project
@@ -261,7 +281,7 @@ class Repository:
         from artifactvc.ops import checkout
         from artifactvc.ops.checkout_plan import CheckoutOptions
 
-        options = CheckoutOptions(tuple(prefixes), link, force, dry_run, detail)
+        options = CheckoutOptions(tuple(prefixes), link=link, force=force, dry_run=dry_run, detail=detail)
         return checkout.checkout(self._session, ref, destination, options)
 
     def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
@@ -418,6 +438,24 @@ class Repository:
         from artifactvc.ops import change
 
         return change.restore(self._session, ref)
+
+    def expire(self, *, now: str | None = None, dry_run: bool = False) -> list[str]:
+        """Delete the versions whose time to live is over, at *now* (ISO text) if given; what went, or would go."""
+        from artifactvc.ops import expire
+
+        return expire.expire(self._session, now=now, dry_run=dry_run)
+
+    def default_ttl(self) -> str | None:
+        """The time to live of versions that have none of their own, such as "90d", or None."""
+        from artifactvc.ops import expire
+
+        return expire.default_ttl(self._session)
+
+    def set_default_ttl(self, ttl: str | None) -> None:
+        """Record that default in the log, so that every clone follows it."""
+        from artifactvc.ops import expire
+
+        expire.set_default_ttl(self._session, ttl)
 
     # ---- upkeep ------------------------------------------------------------------------------
 

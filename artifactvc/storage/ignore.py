@@ -6,13 +6,24 @@ is also the promise: what is tracked is never ignored (design, section 4).
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from artifactvc.errors import UnreadableFile
 
 FILE: Final = ".avcignore"
+
+
+class Asked(Protocol):
+    """What says whether a path is ignored."""
+
+    def file(self, path: str) -> bool:
+        """Whether the file at *path* is ignored."""
+
+    def directory(self, path: str) -> bool:
+        """Whether the directory at *path* is ignored as a whole."""
 
 
 class Ignore:
@@ -43,3 +54,21 @@ class Ignore:
     def directory(self, path: str) -> bool:
         """Whether the directory at *path* is ignored as a whole."""
         return self._spec is not None and bool(self._spec.match_file(path + "/"))
+
+
+class Patterns:
+    """The patterns that hold in one directory: its own, and those of the workspace that it lies in."""
+
+    def __init__(self, workspace: Path, directory: Path) -> None:
+        self._asked = [(Ignore(directory), "")]
+        inside = os.path.relpath(directory.resolve(), workspace.resolve())
+        if inside != "." and not inside.startswith(".."):
+            self._asked.append((Ignore(workspace), inside + "/"))
+
+    def file(self, path: str) -> bool:
+        """Whether the file at *path*, relative to the directory, is ignored."""
+        return any(ignore.file(prefix + path) for ignore, prefix in self._asked)
+
+    def directory(self, path: str) -> bool:
+        """Whether the directory at *path* is ignored as a whole."""
+        return any(ignore.directory(prefix + path) for ignore, prefix in self._asked)

@@ -18,7 +18,7 @@ from typing import Final
 from artifactvc.core.manifest import check_path
 from artifactvc.core.nodes import check_target
 from artifactvc.errors import HostilePath, OutsideWorkspace, UnreadableFile, UnsafeLink, UnsupportedFile
-from artifactvc.storage.ignore import Ignore
+from artifactvc.storage.ignore import Asked
 from artifactvc.storage.statcache import WIDTH, FileStat, Row, StatCache
 from artifactvc.util.text import escape
 
@@ -135,7 +135,7 @@ class ScanOptions:
     """What a scan needs to know besides where to begin."""
 
     tracked: Callable[[str], bool]  # whether a path, relative to the workspace, is in draft or base
-    ignore: Ignore | None = None
+    ignore: Asked | None = None
     follow: bool = False
     exclude: frozenset[str] = frozenset()  # paths relative to the workspace that are never taken
     base: str = ""  # the directory that links may not leave; where the scan begins, if empty

@@ -39,6 +39,54 @@ def _same(a: os.stat_result, b: os.stat_result) -> bool:
     return (a.st_size, a.st_mtime_ns, a.st_ctime_ns, a.st_ino) == (b.st_size, b.st_mtime_ns, b.st_ctime_ns, b.st_ino)
 
 
+def _opened(path: str) -> tuple[int, os.stat_result]:
+    """A regular file, open for reading, and what ``fstat`` says of it; UnreadableFile, UnsupportedFile."""
+    try:
+        fd = os.open(path, _OPEN)
+    except PermissionError as error:
+        raise UnreadableFile(
+            f"cannot read '{escape(path)}': permission denied", hint="check its permissions"
+        ) from error
+    except OSError as error:
+        if error.errno in (6, 40):  # ENXIO: a socket; ELOOP: a link put there meanwhile
+            raise UnsupportedFile(f"'{escape(path)}' is not a regular file") from error
+        raise
+    stat = os.fstat(fd)
+    if not stat_module.S_ISREG(stat.st_mode):
+        os.close(fd)
+        raise UnsupportedFile(
+            f"'{escape(path)}' is {_kind(stat.st_mode)}", hint="only files, links and directories are taken"
+        )
+    return fd, stat
+
+
+def _read_stable(path: str, fd: int, before: os.stat_result) -> bytes | None:
+    """The bytes of a small file, or None if it changed while it was read."""
+    try:
+        data = os.read(fd, before.st_size + 1)
+    except OSError as error:
+        raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
+    return data if len(data) == before.st_size and _same(before, os.fstat(fd)) else None
+
+
+def read_small(path: str) -> tuple[bytes, os.stat_result] | None:
+    """The bytes of the file at *path* and its stat, to be stored later; None if it is too large for a pack.
+
+    A link is not followed. Raises UnreadableFile, UnsupportedFile, UnstableFile.
+    """
+    for _ in range(2):
+        fd, before = _opened(path)
+        try:
+            if before.st_size > SMALL:
+                return None
+            data = _read_stable(path, fd, before)
+        finally:
+            os.close(fd)
+        if data is not None:
+            return data, before
+    raise UnstableFile(escape(path))
+
+
 class StoreWriter:
     """Put objects; use it as a context manager. On an error nothing is registered and temporary files go."""
 
@@ -74,23 +122,8 @@ class StoreWriter:
         followed. Raises UnreadableFile, UnsupportedFile.
         """
         for _ in range(2):
+            fd, before = _opened(path)
             try:
-                fd = os.open(path, _OPEN)
-            except PermissionError as error:
-                raise UnreadableFile(
-                    f"cannot read '{escape(path)}': permission denied", hint="check its permissions"
-                ) from error
-            except OSError as error:
-                if error.errno in (6, 40):  # ENXIO: a socket; ELOOP: a link put there meanwhile
-                    raise UnsupportedFile(f"'{escape(path)}' is not a regular file") from error
-                raise
-            try:
-                before = os.fstat(fd)
-                if not stat_module.S_ISREG(before.st_mode):
-                    raise UnsupportedFile(
-                        f"'{escape(path)}' is {_kind(before.st_mode)}",
-                        hint="only files, links and directories are taken",
-                    )
                 if before.st_size > SMALL:
                     digest = self._put_large(path, fd, before, move=move)
                 else:
@@ -102,11 +135,8 @@ class StoreWriter:
         raise UnstableFile(escape(path))
 
     def _put_small(self, path: str, fd: int, before: os.stat_result) -> Digest | None:
-        try:
-            data = os.read(fd, before.st_size + 1)
-        except OSError as error:
-            raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
-        if len(data) != before.st_size or not _same(before, os.fstat(fd)):
+        data = _read_stable(path, fd, before)
+        if data is None:
             return None
         key = blake3(data).digest()
         self.put_small(key, data)

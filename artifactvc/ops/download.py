@@ -1,0 +1,146 @@
+"""A version's files in a directory of the caller's choice, outside any workspace.
+
+What a download wrote is noted in the index, by directory. So files of the same version
+that were damaged are put right again, while files of another version, or of nobody's,
+are never overwritten: that is an error which suggests another directory (design, section 7).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifactvc.core.manifest import find, walk
+from artifactvc.core.model import EMPTY, Digest, Entry
+from artifactvc.core.results import CheckedOut
+from artifactvc.errors import DigestMismatch, StorageError, UnknownEntry, UsageError, WouldOverwrite
+from artifactvc.ops import checkout
+from artifactvc.ops.checkout_plan import CheckoutOptions
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session
+from artifactvc.ops.trusted import trusted
+from artifactvc.storage.database import begin
+from artifactvc.storage.loose import hash_file
+from artifactvc.util.text import escape, near
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries: those whose paths begin with *begins*, or the one at *path*."""
+
+    begins: str = ""
+    path: str | None = None
+
+
+def download(session: Session, found: Found, root: Path, wanted: Wanted) -> CheckedOut:
+    """Write the entries *wanted* of a version below *root*; right files stay as they are, others are left alone."""
+    root = Path(os.path.abspath(root))
+    digest = found.version["digest"]
+    before = _recorded(session, root)
+    options = CheckoutOptions(begins=wanted.begins, exactly=wanted.path, force=before == digest)
+    try:
+        done = checkout.write(session, found, root, options)
+    except WouldOverwrite as error:
+        raise WouldOverwrite(
+            f"'{escape(os.fspath(root))}' holds other files than '{found.artifact['name']}:{found.shown}': "
+            f"{error.message}",
+            hint="choose another directory with root=",
+        ) from error
+    _record(session, root, digest)
+    return done
+
+
+def default_root(found: Found, base: Path) -> Path:
+    """Where a version goes if nobody says: ``<base>/name:vN``."""
+    return base / f"{found.artifact['name']}:v{found.version['number']}"
+
+
+def _recorded(session: Session, root: Path) -> Digest | None:
+    row = session.avc.connect().execute("SELECT value FROM meta WHERE name = ?", (f"download:{root}",)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _record(session: Session, root: Path, digest: Digest) -> None:
+    with suppress(StorageError, sqlite3.Error):  # a read-only repository: next time nothing is overwritten
+        with begin(session.avc.connect()) as connection:
+            connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (f"download:{root}", digest))
+
+
+def entry_at(session: Session, digest: Digest, path: str, what: str) -> Entry:
+    """The entry at exactly *path* of a manifest; UnknownEntry with near ones."""
+    entry = find(trusted(session, digest), path, session.node) if digest != EMPTY else None
+    if entry is not None:
+        return entry
+    known = [e.path for e, _ in zip(walk(digest, session.node), range(10_000), strict=False)] if digest != EMPTY else []
+    close = near(path, known)
+    hint = f"did you mean '{close[0]}'?" if close else f"run 'avc ls {what}' to list what is there"
+    raise UnknownEntry(f"no entry '{escape(path)}' in '{what}'", hint=hint)
+
+
+def remove_others(session: Session, found: Found, root: Path) -> list[str]:
+    """Remove the files below *root* that the version does not have; the paths that went.
+
+    Refuses a directory that is, holds or lies above a repository or the working directory.
+    """
+    root = Path(os.path.abspath(root))
+    if not root.is_dir():
+        return []
+    here = Path.cwd()
+    if root == here or root in here.parents or (root / ".artifacts").exists() or (root / ".git").exists():
+        raise UsageError(
+            f"'{escape(os.fspath(root))}' holds more than a checkout, and all other files in it would be removed",
+            hint="give root= a directory of its own",
+        )
+    wanted = {e.path for e in walk(trusted(session, found.version["digest"]), session.node)}
+    gone = []
+    for directory, names, files in os.walk(root, topdown=False):
+        for name in (*files, *(n for n in names if os.path.islink(os.path.join(directory, n)))):
+            path = os.path.relpath(os.path.join(directory, name), root)
+            if path not in wanted:
+                os.unlink(os.path.join(directory, name))
+                gone.append(path)
+        if directory != os.fspath(root) and not os.listdir(directory):
+            os.rmdir(directory)
+    return gone
+
+
+def verify(session: Session, found: Found, root: Path) -> None:
+    """Hold the files below *root* against the version: one that is missing, changed or too much is an error.
+
+    Raises FileNotFoundError, DigestMismatch, ValueError.
+    """
+    wanted = {entry.path: entry for entry in walk(trusted(session, found.version["digest"]), session.node)}
+    there = {
+        os.path.relpath(os.path.join(directory, name), root)
+        for directory, names, files in os.walk(root)
+        for name in (*files, *(n for n in names if os.path.islink(os.path.join(directory, n))))
+    }
+    shown = f"{found.artifact['name']}:{found.shown}"
+    extra = sorted(there - wanted.keys())
+    if extra:
+        raise ValueError(f"'{escape(extra[0])}' is in '{escape(os.fspath(root))}' and not in '{shown}'")
+    for path, entry in wanted.items():
+        if entry.kind == "r":
+            session.say(f"'{path}' is a reference, which is not verified here")
+        elif path not in there:
+            raise FileNotFoundError(f"'{escape(path)}' of '{shown}' is missing in '{escape(os.fspath(root))}'")
+        else:
+            _verify_one(root, entry)
+
+
+def _verify_one(root: Path, entry: Entry) -> None:
+    path = root / entry.path
+    if entry.kind == "l":
+        if not path.is_symlink() or os.readlink(path) != entry.target:
+            raise DigestMismatch(str(entry.target), "another link", f"'{escape(os.fspath(path))}'")
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        actual = hash_file(fd)[0]
+    finally:
+        os.close(fd)
+    if actual != entry.digest:
+        raise DigestMismatch(str(entry.digest), actual, f"'{escape(os.fspath(path))}'")

@@ -1,0 +1,225 @@
+"""One version as a program holds it: looked up, described, changed, linked.
+
+All that ``save()`` changes of a version is one log entry, so it lands whole or not at all.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from artifactvc.core import names
+from artifactvc.core.entries import Record
+from artifactvc.core.model import Digest
+from artifactvc.core.records import Row, holder, name_row
+from artifactvc.core.results import VersionInfo
+from artifactvc.errors import Conflict, UnknownVersion
+from artifactvc.ops import query, resolve
+from artifactvc.ops.change import alias_record
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session, append, read_salted, salted, storing
+from artifactvc.util.text import parse_duration
+
+KEEP: Final = object()
+"""What a change leaves as it is."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What ``save`` changes of a version; ``KEEP`` where it stays."""
+
+    description: Any = KEEP  # str
+    metadata: Any = KEEP  # dict, whole
+    aliases: Any = KEEP  # (added, removed)
+    tags: Any = KEEP  # (added, removed)
+    ttl: Any = KEEP  # "30d", "none", or None: the default
+
+
+def by_key(session: Session, artifact_id: str, digest: Digest) -> Found:
+    """The version with this content, live if there is such a one; UnknownVersion."""
+    rows = session.index.rows
+    found = rows.find("version", artifact=artifact_id, digest=digest)
+    artifact = rows.get("artifact", artifact_id)
+    version = next((v for v in found if v["live"]), found[-1] if found else None)
+    if version is None or artifact is None:
+        raise UnknownVersion(f"no version '@{digest[:12]}' is known here any more", hint="run 'avc fetch'")
+    return Found(artifact, version)
+
+
+def snapshot(session: Session, found: Found) -> VersionInfo:
+    """What is known of a version, without looking whether its bytes are here."""
+    return query.describe(session, found, known=None)
+
+
+def save(session: Session, artifact_id: str, digest: Digest, changes: Changes) -> None:
+    """Change a version in one entry; nothing where nothing differs."""
+    found = by_key(session, artifact_id, digest)
+    if not found.version["live"]:
+        raise Conflict(f"{found.full_name}:{found.shown} is deleted", hint="run 'avc restore' first")
+    for alias in changes.aliases[0] if changes.aliases is not KEEP else ():
+        names.check_alias(alias)
+    for tag in changes.tags[0] if changes.tags is not KEEP else ():
+        names.check_tag(tag)
+    if changes.ttl not in (KEEP, None, "none"):
+        parse_duration(changes.ttl)
+    with session.avc.writing():
+        given: dict[str, Any] = {}
+        if changes.description is not KEEP or changes.metadata is not KEEP:
+            with storing(session) as writer:
+                if changes.description is not KEEP:
+                    given["description"] = writer.put(salted(changes.description))
+                if changes.metadata is not KEEP:
+                    given["metadata"] = writer.put(salted(changes.metadata))
+        append(session, "edit", lambda: _records(session, (artifact_id, digest), given, changes))
+
+
+def _records(session: Session, key: tuple[str, Digest], given: dict[str, Any], changes: Changes) -> list[Record]:
+    rows, (artifact_id, digest) = session.index.rows, key
+    version = by_key(session, artifact_id, digest).version
+    what = {"artifact": artifact_id, "digest": digest}
+    records: list[Record] = []
+    if given:
+        records.append({"kind": "version", **what, "set": given, "was": {name: version[name] for name in given}})
+    if changes.aliases is not KEEP:
+        added, removed = changes.aliases
+        for alias in removed:
+            held = rows.get("alias", artifact_id, alias)
+            if held is not None and held["digest"] == digest:
+                records.append(alias_record(session, artifact_id, alias, None))
+        records += [alias_record(session, artifact_id, alias, digest) for alias in added]
+    if changes.tags is not KEEP and any(changes.tags):
+        added, removed = changes.tags
+        records.append({"kind": "tag", **what, "add": list(added), "remove": list(removed)})
+    if changes.ttl is not KEEP and changes.ttl != version["ttl"]:
+        records.append({"kind": "ttl", **what, "set": {"ttl": changes.ttl}, "was": {"ttl": version["ttl"]}})
+    return records
+
+
+# ---- links ---------------------------------------------------------------------------------------------
+
+
+def source_of(session: Session, found: Found) -> Found:
+    """The version that a linked one stands for; the version itself where it is no link, or its source is gone."""
+    if not found.version["link"]:
+        return found
+    try:
+        return by_key(session, found.version["link"], found.version["digest"])
+    except UnknownVersion:
+        return found
+
+
+def links_of(session: Session, artifact_id: str, digest: Digest) -> list[Found]:
+    """The live versions of other artifacts that are links to this one."""
+    rows = session.index.connection.execute(
+        "SELECT artifact FROM version WHERE digest = ? AND link = ? AND live = 1", (digest, artifact_id)
+    ).fetchall()
+    return [by_key(session, row[0], digest) for row in rows]
+
+
+def link(session: Session, source: Found, project: str, name: str, aliases: Sequence[str]) -> Found:
+    """Let artifact *name* of *project* have a version that is *source*; its numbers and aliases are its own."""
+    source = source_of(session, source)
+    names.check_project(project)
+    names.check_artifact_name(name)
+    for alias in aliases:
+        names.check_alias(alias)
+    artifact_id = source.artifact["id"]
+    fresh = secrets.token_hex(16)
+    target: dict[str, str] = {}
+
+    def plan() -> list[Record]:
+        rows = session.index.rows
+        artifact = holder(rows, project, name)
+        records: list[Record] = []
+        if artifact is None:
+            fields = {"project": project, "name": name, "type": source.artifact["type"]}
+            records.append({"kind": "artifact", "artifact": fresh, "set": fields, "was": {}})
+        target["id"] = artifact["id"] if artifact else fresh
+        _check_target(source, artifact)
+        record: Record = {"kind": "version", "artifact": target["id"], "digest": source.version["digest"]}
+        if artifact is None or resolve.live_by_digest(session, artifact["id"], source.version["digest"]) is None:
+            kept = {k: source.version[k] for k in ("count", "size", "description", "metadata") if source.version[k]}
+            record |= {"number": name_row(rows, project, name)["next"], "link": artifact_id, **kept}
+        records.append(record)
+        wanted = [alias for alias in dict.fromkeys(aliases) if alias != "latest"]
+        return [*records, *(alias_record(session, target["id"], a, source.version["digest"]) for a in wanted)]
+
+    with session.avc.writing():
+        append(session, "link", plan)
+    return by_key(session, target["id"], source.version["digest"])
+
+
+def _check_target(source: Found, artifact: Row | None) -> None:
+    from artifactvc.ops.commit import type_conflict
+
+    if artifact is None:
+        return
+    if artifact["id"] == source.artifact["id"]:
+        raise Conflict(f"'{artifact['name']}' cannot be linked to itself", hint="choose another name")
+    if artifact["type"] != source.artifact["type"]:
+        raise type_conflict(artifact["name"], artifact["type"], source.artifact["type"])
+
+
+# ---- artifacts as collections ----------------------------------------------------------------------------
+
+
+def delete_artifact(session: Session, artifact_id: str) -> list[str]:
+    """Delete an artifact with all versions and aliases, and the links to them; what went, for people."""
+    gone: list[str] = []
+
+    def plan() -> list[Record]:
+        rows = session.index.rows
+        artifact = rows.get("artifact", artifact_id)
+        if artifact is None or artifact["deleted"]:
+            return []
+        live = [v for v in rows.find("version", artifact=artifact_id) if v["live"]]
+        gone[:] = [f"{artifact['project']}/{artifact['name']}:v{v['number']}" for v in live]
+        records: list[Record] = [{"kind": "delete", "artifact": artifact_id, "reason": "deleted"}]
+        for version in live:
+            for other in links_of(session, artifact_id, version["digest"]):
+                gone.append(f"{other.full_name}:{other.shown}")
+                records.append(_end(other, "deleted"))
+        return records
+
+    append(session, "delete", plan)
+    return gone
+
+
+def _end(found: Found, reason: str) -> Record:
+    return {
+        "kind": "delete", "artifact": found.artifact["id"], "digest": found.version["digest"],
+        "number": found.version["number"], "reason": reason,
+    }  # fmt: skip
+
+
+def unlink(session: Session, found: Found) -> None:
+    """Take a link away, with its own aliases; its source stays."""
+    append(session, "unlink", lambda: [_end(found, "unlinked")])
+
+
+def edit_artifact(session: Session, artifact_id: str, description: Any, tags: Any) -> None:
+    """Change an artifact's description (``KEEP`` or text) and tags (``KEEP`` or (added, removed)), in one entry."""
+    for tag in tags[0] if tags is not KEEP else ():
+        names.check_tag(tag)
+    with session.avc.writing():
+        record: Record = {"kind": "artifact", "artifact": artifact_id}
+        if description is not KEEP:
+            with storing(session) as writer:
+                record["set"] = {"description": writer.put(salted(description))}
+        if tags is not KEEP and any(tags):
+            record |= {"add": list(tags[0]), "remove": list(tags[1])}
+
+        def plan() -> list[Record]:
+            row = session.index.rows.get("artifact", artifact_id)
+            if row is None or len(record) == 2:
+                return []
+            return [{**record, "was": {"description": row["description"]} if "set" in record else {}}]
+
+        append(session, "edit", plan)
+
+
+def artifact_description(session: Session, row: Row) -> str:
+    """The description of an artifact, empty if it has none."""
+    return str(read_salted(session, row["description"], "") or "")
