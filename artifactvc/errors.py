@@ -224,7 +224,7 @@ class Corrupt(AvcError):
     """Stored bytes are not what their name promises."""
 
 
-class DigestMismatch(Corrupt):
+class DigestMismatch(Corrupt, ValueError):
     """An object's bytes hash to something other than its name."""
 
     def __init__(self, digest: str, actual: str, place: str) -> None:

@@ -99,6 +99,23 @@ def check_type(kind: str) -> str:
     return kind
 
 
+def check_type_of(kind: str, name: str) -> str:
+    """Return *kind* if a program may give it to artifact *name*, else raise BadName.
+
+    What tools make has reserved types under reserved names, as in W&B.
+    """
+    if not isinstance(kind, str):
+        raise TypeError(f"a type is text, not '{type(kind).__name__}'")
+    made = (kind == "run_table" and name.startswith("run-")) or (kind == "code" and name.startswith("source-"))
+    if kind in ("run_table", "code") and not made:
+        return kind
+    if made:
+        raise BadName(
+            f"type '{kind}' is reserved for internal use under a name such as '{name}'", hint="choose another"
+        )
+    return check_type(kind)
+
+
 def check_remote_name(name: str) -> str:
     """Return *name* if a remote may be called so, else raise BadName."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", name) or name.endswith("."):

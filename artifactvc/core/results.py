@@ -166,6 +166,79 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
+class RunOutput:
+    """One ``--log`` of ``run``. ``state``: logged, missing (no such path), failed, skipped (the command failed)."""
+
+    name: str  # as given
+    path: str  # as given
+    state: str
+    version: str | None = None  # "project/name:v3"
+    digest: str | None = None  # of its manifest
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """``run``: how a command ended, and what became of its outputs. ``state``: finished, failed."""
+
+    run: str  # its id
+    project: str
+    state: str
+    exit_code: int  # the command's own; 128 and the signal's number where a signal ended it
+    seconds: float
+    used: tuple[str, ...]  # "project/name:v3"
+    outputs: tuple[RunOutput, ...]
+
+
+@dataclass(frozen=True)
+class LineageNode:
+    """A version or a run of ``lineage``; what was deleted or never seen here stands as a tombstone."""
+
+    id: str  # of a run its id, of a version "<artifact id>@<digest>"
+    kind: str  # version, run
+    project: str
+    name: str  # of the artifact or the run; empty where it is not known
+    version: str  # "v3"; empty for a run, and where it is not known
+    type: str  # the artifact's type, or the run's job type
+    state: str  # live, deleted, unknown; of a run running, finished, failed, crashed, deleted, unknown
+    created: str | None
+    ended: str | None  # of a run
+    distance: int  # steps from the start
+
+    @property
+    def ref(self) -> str:
+        """``project/name:v3`` of a version, as far as it is known; of a run its id."""
+        if self.kind == "run":
+            return self.id
+        artifact, _, digest = self.id.partition("@")
+        name = f"{self.project}/{self.name}" if self.name else artifact[:8]
+        return f"{name}:{self.version}" if self.version else f"{name}@{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class LineageEdge:
+    """What led to what: from a version to the run that used it, from a run to the version that it produced."""
+
+    source: str  # id of a node
+    target: str
+    kind: str  # used, produced
+    at: str  # when it was recorded
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """``lineage``: the graph around one version or run."""
+
+    start: str  # id of its node
+    scope: str  # random id of origin, else of this repository: equal in all clones of one origin
+    up: bool
+    down: bool
+    depth: int | None
+    nodes: tuple[LineageNode, ...]  # nearest first
+    edges: tuple[LineageEdge, ...]  # oldest first
+
+
+@dataclass(frozen=True)
 class ArtifactInfo:
     """One artifact: the rows of ``ls``."""
 

@@ -18,7 +18,7 @@ from artifactvc.core.manifest import summary
 from artifactvc.core.model import Digest, Root
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import Committed
-from artifactvc.errors import BadName, TypeConflict, UsageError
+from artifactvc.errors import TypeConflict, UsageError
 from artifactvc.ops import resolve
 from artifactvc.ops.change import alias_record
 from artifactvc.ops.complete import require_complete
@@ -40,6 +40,7 @@ class CommitOptions:
     run: str | None = None
     run_fields: Mapping[str, Any] = field(default_factory=dict)  # of a run record that is made with the version
     command: str = "commit"
+    ttl_checked: bool = False  # "none" is allowed, and whatever else was checked where it came in
 
     def checked(self) -> CommitOptions:
         """The same, or the error that says which name is bad."""
@@ -47,12 +48,14 @@ class CommitOptions:
             names.check_alias(alias)
         for tag in self.tags:
             names.check_tag(tag)
-        if self.ttl is not None:
+        if self.ttl is not None and not self.ttl_checked:
             from artifactvc.util.text import parse_duration
 
             parse_duration(self.ttl)
-        if self.run is not None and not (len(self.run) <= 64 and self.run.replace("-", "").isalnum()):
-            raise BadName(f"bad run id '{self.run[:80]}'", hint="use letters, digits and '-'")
+        if self.run is not None:
+            from artifactvc.ops.runs import check_run_id
+
+            check_run_id(self.run)
         return replace(self, aliases=tuple(a for a in dict.fromkeys(self.aliases) if a != "latest"))
 
 

@@ -144,3 +144,11 @@ def _verify_one(root: Path, entry: Entry) -> None:
         os.close(fd)
     if actual != entry.digest:
         raise DigestMismatch(str(entry.digest), actual, f"'{escape(os.fspath(path))}'")
+
+
+def replace_with(session: Session, found: Found, root: Path) -> CheckedOut:
+    """Write the files of a version below *root*, over whatever stands there under their names."""
+    root = Path(os.path.abspath(root))
+    done = checkout.write(session, found, root, CheckoutOptions(force=True))
+    _record(session, root, found.version["digest"])
+    return done

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, NamedTuple
 
 from artifactvc.core import names
 from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
-from artifactvc.core.records import Row, folded, holder
+from artifactvc.core.records import Row, Rows, folded, holder
 from artifactvc.errors import BadName, NotFound, UnknownAlias, UnknownArtifact, UnknownVersion
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
@@ -28,6 +29,18 @@ class Found(NamedTuple):
     def full_name(self) -> str:
         """``project/name``."""
         return f"{self.artifact['project']}/{self.artifact['name']}"
+
+
+class Where(NamedTuple):
+    """The names that are looked up in: this repository's, or those of one remote's log."""
+
+    rows: Rows
+    connection: sqlite3.Connection
+
+
+def here(session: Session) -> Where:
+    """This repository's own names."""
+    return Where(session.index.rows, session.avc.connect())
 
 
 def project_of(session: Session, entity: str | None, project: str | None) -> str:
@@ -53,12 +66,12 @@ def artifact(session: Session, text: str) -> Row:
     row = find_artifact(session, text)
     if row is None:
         entity, project, name = names.parse_artifact(text)
-        raise _unknown(session, project_of(session, entity, project), name, text)
+        raise _unknown(here(session), project_of(session, entity, project), name, text)
     return row
 
 
-def _unknown(session: Session, project: str, name: str, text: str) -> UnknownArtifact:
-    rows = session.avc.connect().execute("SELECT project, name FROM artifact WHERE deleted = 0 AND joins IS NULL")
+def _unknown(where: Where, project: str, name: str, text: str) -> UnknownArtifact:
+    rows = where.connection.execute("SELECT project, name FROM artifact WHERE deleted = 0 AND joins IS NULL")
     known = rows.fetchall()
     here = [n for p, n in known if p == project]
     if name in (n for _, n in known) and name not in here:
@@ -71,31 +84,35 @@ def version(session: Session, text: str) -> Found:
     return version_of(session, names.parse_ref(text), text)
 
 
-def version_of(session: Session, ref: Ref, text: str, *, deleted: bool = False) -> Found:
-    """The version that *ref* names; with *deleted*, one that was deleted is found too (for restore)."""
-    project = project_of(session, ref.entity, ref.project)
-    rows = session.index.rows
+def version_of(session: Session, ref: Ref, text: str, *, deleted: bool = False, where: Where | None = None) -> Found:
+    """The version that *ref* names; with *deleted*, one that was deleted is found too (for restore).
+
+    With *where*, looked up there, whatever entity *ref* names.
+    """
+    project = project_of(session, ref.entity if where is None else None, ref.project)
+    where = where or here(session)
+    rows = where.rows
     row = holder(rows, project, ref.name)
     if row is None and deleted:
         ended = [a for a in rows.find("artifact", project=project) if folded(a["name"]) == folded(ref.name)]
         row = ended[-1] if ended else None
     if row is None:
-        raise _unknown(session, project, ref.name, text.partition(":")[0].partition("@")[0])
+        raise _unknown(where, project, ref.name, text.partition(":")[0].partition("@")[0])
     if ref.number is not None:
-        return Found(row, _by_number(session, row, ref, deleted=deleted))
+        return Found(row, _by_number(session, where, row, ref, deleted=deleted))
     if ref.digest is not None:
-        return Found(row, _by_digest(session, row, ref, deleted=deleted))
-    return Found(row, _by_alias(session, row, ref))
+        return Found(row, _by_digest(where, row, ref, deleted=deleted))
+    return Found(row, _by_alias(where, row, ref))
 
 
-def _by_number(session: Session, row: Row, ref: Ref, *, deleted: bool) -> Row:
-    rows = session.index.rows
+def _by_number(session: Session, where: Where, row: Row, ref: Ref, *, deleted: bool) -> Row:
+    rows = where.rows
     found = rows.get("version", row["id"], ref.number)
     moved = rows.get("moved", row["id"], ref.number)
     if moved is not None and (found is None or found["digest"] != moved["digest"]):
         session.say(f"what was {ref.name}:v{ref.number}~ here is now v{moved['to']}: origin gave the number to another")
     if found is None:
-        newest = newest_version(session, row["id"])
+        newest = _newest(where, row["id"])
         hint = f"the newest version is 'v{newest['number']}'" if newest else "it has no version"
         if moved is not None:
             hint = f"it was moved to 'v{moved['to']}'"
@@ -108,27 +125,27 @@ def _by_number(session: Session, row: Row, ref: Ref, *, deleted: bool) -> Row:
     return found
 
 
-def _by_digest(session: Session, row: Row, ref: Ref, *, deleted: bool) -> Row:
+def _by_digest(where: Where, row: Row, ref: Ref, *, deleted: bool) -> Row:
     query = "SELECT number, digest, live FROM version WHERE artifact = ? AND digest >= ? AND digest < ? ORDER BY number"
     upper = (ref.digest or "") + "g"
-    found = session.avc.connect().execute(query, (row["id"], ref.digest, upper)).fetchall()
+    found = where.connection.execute(query, (row["id"], ref.digest, upper)).fetchall()
     live = [r for r in found if r[2]] or (found if deleted else [])
     if not live:
         raise UnknownVersion(f"artifact '{ref.name}' has no version '@{ref.digest}'", hint=f"run 'avc log {ref.name}'")
     if len({r[1] for r in live}) > 1:
         raise BadName(f"'@{ref.digest}' begins the digest of {len(live)} versions", hint="give more digits")
-    version_row = session.index.rows.get("version", row["id"], live[-1][0])
+    version_row = where.rows.get("version", row["id"], live[-1][0])
     assert version_row is not None
     return version_row
 
 
-def _by_alias(session: Session, row: Row, ref: Ref) -> Row:
-    rows, alias = session.index.rows, ref.alias or "latest"
+def _by_alias(where: Where, row: Row, ref: Ref) -> Row:
+    rows, alias = where.rows, ref.alias or "latest"
     held = rows.get("alias", row["id"], alias)
     live = [v for v in rows.find("version", artifact=row["id"], digest=held["digest"]) if v["live"]] if held else []
     if live:
         return live[0]
-    newest = newest_version(session, row["id"])
+    newest = _newest(where, row["id"])
     known = [a["alias"] for a in rows.find("alias", artifact=row["id"])]
     close = [f"{ref.name}:{a}" for a in near(alias, known)]
     newest_name = f"{ref.name}:v{newest['number']}" if newest else ""
@@ -137,12 +154,14 @@ def _by_alias(session: Session, row: Row, ref: Ref) -> Row:
 
 def newest_version(session: Session, artifact_id: str) -> Row | None:
     """The live version with the highest number, or None."""
-    row = (
-        session.avc.connect()
-        .execute("SELECT max(number) FROM version WHERE artifact = ? AND live = 1", (artifact_id,))
-        .fetchone()
-    )
-    return None if row[0] is None else session.index.rows.get("version", artifact_id, row[0])
+    return _newest(here(session), artifact_id)
+
+
+def _newest(where: Where, artifact_id: str) -> Row | None:
+    row = where.connection.execute(
+        "SELECT max(number) FROM version WHERE artifact = ? AND live = 1", (artifact_id,)
+    ).fetchone()
+    return None if row[0] is None else where.rows.get("version", artifact_id, row[0])
 
 
 def aliases_of(session: Session, artifact_id: str, digest: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def new_run_id() -> str:
 def check_run_id(text: str) -> str:
     """Return *text* if a run may be called so, else raise BadName."""
     if not _ID.fullmatch(text):
-        raise BadName(f"bad run id '{text[:80]}'", hint="use 1 to 64 letters, digits, '-' and '_'")
+        raise BadName(f"bad run id '{text[:80]}'", hint="use letters, digits and '-'")
     return text
 
 

@@ -13,11 +13,13 @@ from typing import Any, Final
 from artifactvc.core import names
 from artifactvc.core.entries import Record
 from artifactvc.core.model import Digest
+from artifactvc.core.names import Ref
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import VersionInfo
 from artifactvc.errors import Conflict, UnknownVersion
 from artifactvc.ops import query, resolve
 from artifactvc.ops.change import alias_record
+from artifactvc.ops.fetch import fetch
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
 from artifactvc.util.text import parse_duration
@@ -37,9 +39,9 @@ class Changes:
     ttl: Any = KEEP  # "30d", "none", or None: the default
 
 
-def by_key(session: Session, artifact_id: str, digest: Digest) -> Found:
-    """The version with this content, live if there is such a one; UnknownVersion."""
-    rows = session.index.rows
+def by_key(session: Session, artifact_id: str, digest: Digest, remote: str | None = None) -> Found:
+    """The version with this content, live if there is such a one, here or in a remote's log; UnknownVersion."""
+    rows = session.index.rows if remote is None else session.remote(remote).rows
     found = rows.find("version", artifact=artifact_id, digest=digest)
     artifact = rows.get("artifact", artifact_id)
     version = next((v for v in found if v["live"]), found[-1] if found else None)
@@ -48,9 +50,37 @@ def by_key(session: Session, artifact_id: str, digest: Digest) -> Found:
     return Found(artifact, version)
 
 
-def snapshot(session: Session, found: Found) -> VersionInfo:
+def snapshot(session: Session, found: Found, remote: str | None = None) -> VersionInfo:
     """What is known of a version, without looking whether its bytes are here."""
-    return query.describe(session, found, known=None)
+    if remote is None:
+        return query.describe(session, found, known=None)
+    rows, (artifact, row) = session.remote(remote).rows, found
+    key = {"artifact": artifact["id"], "digest": row["digest"]}
+    return VersionInfo(
+        artifact["project"], artifact["name"], artifact["type"], found.shown, row["digest"],
+        tuple(sorted((a["alias"] for a in rows.find("alias", **key)), key=lambda a: (a != "latest", a))),
+        tuple(t["tag"] for t in rows.find("tag", **key)), row["created"], row["author"], row["count"], row["size"],
+        read_salted(session, row["description"], ""), read_salted(session, row["metadata"], {}),
+        tuple(p["run"] for p in rows.find("produced", **key)), tuple(u["run"] for u in rows.find("used", **key)),
+        row["ttl"], "live" if row["live"] else "deleted", None, False, True,
+    )  # fmt: skip
+
+
+def anywhere(session: Session, ref: Ref, text: str) -> tuple[Found, str | None]:
+    """The version that *ref* names, and the remote in whose log it stands if it is not known here.
+
+    An entity that is a remote's name means that remote, which is asked now. What stands in
+    origin's log is known here as soon as that was read.
+    """
+    entity = ref.entity
+    if entity is None or entity == session.entity or entity not in session.avc.remotes:
+        return resolve.version_of(session, ref, text), None
+    fetch(session, entity)
+    if entity == session.avc.origin:
+        return resolve.version_of(session, ref._replace(entity=None), text), None
+    remote = session.remote(entity)
+    where = resolve.Where(remote.rows, remote.connection)
+    return resolve.version_of(session, ref, text, where=where), entity
 
 
 def save(session: Session, artifact_id: str, digest: Digest, changes: Changes) -> None:

@@ -19,6 +19,7 @@ PATIENCE: Final = 2.0
 
 _QUIET: Final = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://(.*)", re.DOTALL)
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 def git_state(directory: Path) -> dict[str, Any] | None:
@@ -49,12 +50,14 @@ def without_credentials(url: str) -> str:
     match = _SCHEME.fullmatch(url)
     if match is None:
         before, at, rest = url.rpartition("@")
-        return rest if at and ":" in before else url
-    scheme, rest = match[1], re.split(r"[?#]", match[2], maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    if "@" in path and re.search(r":(?!\d*$)", host.rpartition("@")[2]):
-        host, slash, path = rest.rpartition("@")[2].partition("/")  # a password with a slash in it
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        return rest if at and ":" in before and "/" not in before else url
+    scheme, rest = match[1], match[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if _HOST.fullmatch(authority.rpartition("@")[2]):
+        rest = authority.rpartition("@")[2] + rest[len(authority) :]
+    else:  # a password with one of these in it, which should be written as %2F
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split(r'[?#]', rest, maxsplit=1)[0]}"
 
 
 def _remote(settings: str) -> str | None:

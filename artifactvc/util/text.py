@@ -14,7 +14,8 @@ from artifactvc.errors import BadName
 _UNITS: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
                  "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
+_LONGEST: Final = 10**10  # seconds: three hundred years
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -47,7 +48,7 @@ def format_size(size: int) -> str:
 def parse_duration(text: str) -> timedelta:
     """Return the time span "30d", "12h", "45m", "90s" or "2w"; BadName if *text* is none. Nought is a span, too."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    if match is None or int(match[1]) * _SECONDS[match[2]] > _LONGEST:
         raise BadName(f"bad duration '{text[:80]}'", hint="write a number and a unit: 90s, 45m, 12h, 30d, 2w")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 

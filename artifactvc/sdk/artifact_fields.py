@@ -1,0 +1,347 @@
+"""What an artifact is called and what is said about it: the properties of ``Artifact``.
+
+A draft has name, type, description, metadata and ttl; the others are a version's, and
+raise ``ArtifactNotLoggedError`` before there is one. Lists and dictionaries may be edited
+in place; ``save`` finds what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from artifactvc.core import metadata as plain_metadata
+from artifactvc.core import names
+from artifactvc.core.model import Root
+from artifactvc.core.results import VersionInfo
+from artifactvc.core.retention import NONE, is_generated, time_to_live
+from artifactvc.errors import ArtifactNotLoggedError, BadName
+from artifactvc.ops import versions
+from artifactvc.ops.prepare import Prepared
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session
+from artifactvc.sdk.ttl import ArtifactTTL, format_ttl, parse_ttl
+
+if TYPE_CHECKING:
+    from artifactvc.sdk.artifact import Artifact
+    from artifactvc.sdk.collection import ArtifactCollection
+
+
+class ArtifactFields:
+    """The properties of ``Artifact``; mixed into it."""
+
+    _prepared: Prepared | None
+    _info: VersionInfo | None
+    _name: str
+    _type: str
+    _description: str | None
+    _metadata: dict[str, Any]
+    _aliases: list[str]
+    _tags: list[str]
+    _ttl: timedelta | ArtifactTTL | None
+    _ttl_changed: bool
+
+    def _session(self, *, create: bool = False) -> AbstractContextManager[Session]:
+        raise NotImplementedError
+
+    def _version(self, session: Session) -> Found:
+        raise NotImplementedError
+
+    def _root(self) -> Root:
+        raise NotImplementedError
+
+    def _of(self, found: Found, session: Session) -> Artifact:
+        raise NotImplementedError
+
+    def _logged(self, name: str) -> VersionInfo:
+        """What is known of the version; ArtifactNotLoggedError for a draft."""
+        if self._info is None:
+            raise ArtifactNotLoggedError(f"Artifact.{name}", self)
+        return self._info
+
+    def _source(self, name: str) -> VersionInfo:
+        """The version that this one is a link to, or this one."""
+        self._logged(name)
+        with self._session() as session:
+            return versions.snapshot(session, versions.source_of(session, self._version(session)))
+
+    # ---- names -------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str | None:
+        """What names the content in its artifact for ever: the artifact's id and the digest. None for a draft."""
+        if self._info is None:
+            return None
+        with self._session() as session:
+            found = self._version(session)
+            return f"{found.artifact['id']}@{found.version['digest']}"
+
+    @property
+    def name(self) -> str:
+        """The artifact's name, with ``:vN`` once it is a version."""
+        return self._name if self._info is None else f"{self._name}:{self.version}"
+
+    @property
+    def type(self) -> str:
+        """One type for all versions of an artifact."""
+        return self._type
+
+    @property
+    def entity(self) -> str:
+        """Whose repository it is in."""
+        self._logged("entity")
+        return self._entity()
+
+    def _entity(self) -> str:
+        with self._session() as session:
+            return session.entity
+
+    @property
+    def project(self) -> str:
+        """The project that its artifact is in."""
+        return self._logged("project").project
+
+    @property
+    def qualified_name(self) -> str:
+        """``entity/project/name:vN``."""
+        info = self._logged("qualified_name")
+        return f"{self.entity}/{info.project}/{self.name}"
+
+    @property
+    def version(self) -> str:
+        """``vN``; provisional until origin has given it, if there is one."""
+        return self._logged("version").version.rstrip("~")
+
+    @property
+    def source_name(self) -> str:
+        """The name of the version that a link stands for; its own for any other."""
+        if self._info is None:
+            return self._name
+        info = self._source("source_name")
+        return f"{info.name}:{info.version.rstrip('~')}"
+
+    @property
+    def source_entity(self) -> str:
+        """The entity of the version that a link stands for."""
+        self._logged("source_entity")
+        return self._entity()
+
+    @property
+    def source_project(self) -> str:
+        """The project of the version that a link stands for."""
+        return self._source("source_project").project
+
+    @property
+    def source_version(self) -> str:
+        """The number of the version that a link stands for."""
+        return self._source("source_version").version.rstrip("~")
+
+    @property
+    def source_qualified_name(self) -> str:
+        """The full name of the version that a link stands for."""
+        info = self._source("source_qualified_name")
+        return f"{self._entity()}/{info.project}/{info.name}:{info.version.rstrip('~')}"
+
+    @property
+    def collection(self) -> ArtifactCollection:
+        """The artifact as the line of its versions."""
+        from artifactvc.sdk.collection import ArtifactCollection
+
+        self._logged("collection")
+        with self._session() as session:
+            return ArtifactCollection(session.avc.root, self._version(session).artifact["id"])
+
+    @property
+    def source_collection(self) -> ArtifactCollection:
+        """The artifact that a link's source is in."""
+        from artifactvc.sdk.collection import ArtifactCollection
+
+        self._logged("source_collection")
+        with self._session() as session:
+            found = versions.source_of(session, self._version(session))
+            return ArtifactCollection(session.avc.root, found.artifact["id"])
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it stands for a version of another artifact."""
+        if self._info is None:
+            return False
+        with self._session() as session:
+            return bool(self._version(session).version["link"])
+
+    @property
+    def linked_artifacts(self) -> list[Artifact]:
+        """The links to this version; empty for a link."""
+        self._logged("linked_artifacts")
+        with self._session() as session:
+            found = self._version(session)
+            links = versions.links_of(session, found.artifact["id"], found.version["digest"])
+            return [self._of(link, session) for link in links]
+
+    @property
+    def source_artifact(self) -> Artifact:
+        """The version that a link stands for; the version itself where it is no link."""
+        self._logged("source_artifact")
+        with self._session() as session:
+            return self._of(versions.source_of(session, self._version(session)), session)
+
+    # ---- what is said about it ---------------------------------------------------------------------------
+
+    @property
+    def description(self) -> str | None:
+        """Text for people; may be changed at any time, ``save`` records it."""
+        return self._description
+
+    @description.setter
+    def description(self, text: str | None) -> None:
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"a description is text, not '{type(text).__name__}'")
+        self._description = text
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """At most 100 keys with values that JSON has words for; may be edited in place."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: Any) -> None:
+        self._metadata = plain_metadata.normalize(value)
+
+    @property
+    def aliases(self) -> list[str]:
+        """The aliases of the version, ``latest`` first; may be edited in place."""
+        self._logged("aliases")
+        return self._aliases
+
+    @aliases.setter
+    def aliases(self, value: Iterable[str]) -> None:
+        self._logged("aliases")
+        found = list(dict.fromkeys([value] if isinstance(value, str) else value))
+        for alias in found:
+            names.check_alias(alias)
+        self._aliases = found
+
+    @property
+    def tags(self) -> list[str]:
+        """Labels that many versions may share; may be edited in place."""
+        self._logged("tags")
+        return self._tags
+
+    @tags.setter
+    def tags(self, value: Iterable[str]) -> None:
+        self._logged("tags")
+        found = list(dict.fromkeys([value] if isinstance(value, str) else value))
+        for tag in found:
+            names.check_tag(tag)
+        self._tags = found
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """How long the version lives, from its creation; None for ever.
+
+        Where it has no time of its own, the project's default. ``save`` records a change.
+        A draft with none of its own raises ArtifactNotLoggedError: what it inherits is not settled.
+        """
+        if isinstance(self._ttl, ArtifactTTL):
+            if self._info is None:
+                raise ArtifactNotLoggedError("Artifact.ttl", self)
+            from artifactvc.ops.expire import default_ttl
+
+            with self._session() as session:
+                return time_to_live(None, self._type, default_ttl(session))
+        return self._ttl
+
+    @ttl.setter
+    def ttl(self, value: timedelta | ArtifactTTL | None) -> None:
+        if is_generated(self._type):
+            raise ValueError(f"an artifact of type '{self._type}' has no time to live")
+        if self.is_link:
+            raise ValueError("a link has no time to live of its own: set that of its source")
+        if value is not None and not isinstance(value, (timedelta, ArtifactTTL)):
+            raise TypeError(f"a ttl is a timedelta, None or ArtifactTTL.INHERIT, not '{type(value).__name__}'")
+        if isinstance(value, timedelta):
+            if value <= timedelta(0):
+                raise BadName("a ttl must be longer than nought", hint="give None for a version that never expires")
+            value = parse_ttl(format_ttl(value))
+        self._ttl, self._ttl_changed = value, True
+
+    # ---- facts ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """PENDING for a draft, COMMITTED, PENDING_DELETION while it can be restored, then GARBAGE_COLLECTED."""
+        if self._info is None:
+            return "PENDING"
+        with self._session() as session:
+            version = self._version(session).version
+            if version["live"]:
+                return "COMMITTED"
+            return "PENDING_DELETION" if session.avc.store.has([version["digest"]]) else "GARBAGE_COLLECTED"
+
+    @property
+    def commit_hash(self) -> str:
+        """The digest, by W&B's name."""
+        return self._logged("commit_hash").digest
+
+    @property
+    def file_count(self) -> int:
+        """How many entries the version has."""
+        return self._logged("file_count").entries
+
+    @property
+    def created_at(self) -> str:
+        """When the version was made: ISO text, UTC."""
+        return self._logged("created_at").created
+
+    @property
+    def updated_at(self) -> str:
+        """When an alias of it was last moved here; else when it was made."""
+        self._logged("updated_at")
+        with self._session() as session:
+            found = self._version(session)
+            key = {"artifact": found.artifact["id"], "digest": found.version["digest"]}
+            moved = [row["moved_at"] for row in session.index.rows.find("alias", **key)]
+            return str(max([found.version["created"], *filter(None, moved)]))
+
+    @property
+    def url(self) -> str:
+        """``avc://project/name:vN``: there is no web page behind it."""
+        info = self._logged("url")
+        return f"avc://{info.project}/{self.name}"
+
+    @property
+    def distributed_id(self) -> str | None:
+        """By which id many writers build it, while it is a draft that was upserted."""
+        return getattr(self, "_distributed_id", None)
+
+    @property
+    def incremental(self) -> bool:
+        """Whether logging it adds to the newest version instead of replacing it."""
+        return bool(getattr(self, "_incremental", False))
+
+    @property
+    def use_as(self) -> str | None:
+        """W&B has given it up; always None."""
+        return None
+
+    def _ttl_text(self) -> str | None:
+        """The ttl as records have it."""
+        if isinstance(self._ttl, ArtifactTTL):
+            return None
+        return NONE if self._ttl is None else format_ttl(self._ttl)
+
+    def _repr_html_(self) -> str:
+        from artifactvc.sdk.html import table
+
+        rows: list[tuple[str, object]] = [("type", self._type), ("state", self.state)]
+        if self._info is not None:
+            rows += [("project", self.project), ("version", self.version), ("aliases", ", ".join(self._aliases))]
+            rows += [("tags", ", ".join(self._tags))] if self._tags else []
+            rows += [("made", self.created_at)]
+        root = self._root()
+        rows += [("entries", root.count), ("size", f"{root.size} B"), ("digest", root.digest[:12])]
+        rows += [("description", self._description)] if self._description else []
+        rows += [(f"metadata.{key}", value) for key, value in list(self._metadata.items())[:20]]
+        return table(self.name, rows)
