@@ -78,7 +78,32 @@ _UNSUPPORTED: Final = {
                     "artifactvc keeps artifacts, runs and lineage; use another tool beside it"),
 }  # fmt: skip
 
-__all__ = [*_WHERE, *_MODULES, *_OF_THE_RUN, "Error", "__version__"]
+__all__ = [
+    "Api",
+    "Artifact",
+    "ArtifactTTL",
+    "Error",
+    "JoinedTable",
+    "Repository",
+    "Run",
+    "Settings",
+    "Table",
+    "__version__",
+    "config",
+    "data_types",
+    "errors",
+    "finish",
+    "finish_artifact",
+    "init",
+    "link_artifact",
+    "log",
+    "log_artifact",
+    "login",
+    "run",
+    "summary",
+    "upsert_artifact",
+    "use_artifact",
+]
 
 
 def __getattr__(name: str) -> Any:

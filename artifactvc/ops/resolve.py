@@ -6,12 +6,16 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from artifactvc.core import names
+from artifactvc.core.manifest import find
 from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
 from artifactvc.core.records import Row, Rows, folded, holder
 from artifactvc.errors import BadName, NotFound, UnknownAlias, UnknownArtifact, UnknownVersion
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
+
+
+_LOOKED_INTO = 50
 
 
 class Found(NamedTuple):
@@ -66,17 +70,29 @@ def artifact(session: Session, text: str) -> Row:
     row = find_artifact(session, text)
     if row is None:
         entity, project, name = names.parse_artifact(text)
-        raise _unknown(here(session), project_of(session, entity, project), name, text)
+        raise _unknown(session, here(session), (project_of(session, entity, project), name), text)
     return row
 
 
-def _unknown(where: Where, project: str, name: str, text: str) -> UnknownArtifact:
+def _unknown(session: Session, where: Where, key: tuple[str, str], text: str) -> UnknownArtifact:
+    project, name = key
     rows = where.connection.execute("SELECT project, name FROM artifact WHERE deleted = 0 AND joins IS NULL")
     known = rows.fetchall()
-    here = [n for p, n in known if p == project]
-    if name in (n for _, n in known) and name not in here:
+    names_here = [n for p, n in known if p == project]
+    if name in (n for _, n in known) and name not in names_here:
         return UnknownArtifact(text, [f"{p}/{n}" for p, n in known if n == name])
-    return UnknownArtifact(text, near(name, here))
+    return UnknownArtifact(text, near(name, names_here) or _that_hold(session, where, project, name))
+
+
+def _that_hold(session: Session, where: Where, project: str, path: str) -> list[str]:
+    """The artifacts of a project whose newest version has a file of this name: it may have been taken for one."""
+    rows = where.connection.execute(
+        "SELECT a.name, v.digest FROM artifact a JOIN alias l ON l.artifact = a.id AND l.alias = 'latest'"
+        " JOIN version v ON v.artifact = a.id AND v.digest = l.digest WHERE a.project = ? AND v.live = 1 LIMIT ?",
+        (project, _LOOKED_INTO),
+    ).fetchall()
+    store = session.avc.store
+    return [name for name, digest in rows if store.has([digest]) and find(digest, path, session.node) is not None][:3]
 
 
 def version(session: Session, text: str) -> Found:
@@ -97,7 +113,7 @@ def version_of(session: Session, ref: Ref, text: str, *, deleted: bool = False, 
         ended = [a for a in rows.find("artifact", project=project) if folded(a["name"]) == folded(ref.name)]
         row = ended[-1] if ended else None
     if row is None:
-        raise _unknown(where, project, ref.name, text.partition(":")[0].partition("@")[0])
+        raise _unknown(session, where, (project, ref.name), text.partition(":")[0].partition("@")[0])
     if ref.number is not None:
         return Found(row, _by_number(session, where, row, ref, deleted=deleted))
     if ref.digest is not None:

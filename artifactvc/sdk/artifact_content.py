@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -27,8 +26,7 @@ from artifactvc.errors import (
 from artifactvc.ops import download as downloads
 from artifactvc.ops.download import Wanted
 from artifactvc.ops.prepare import Prepared
-from artifactvc.ops.resolve import Found
-from artifactvc.ops.session import Session
+from artifactvc.sdk.artifact_base import ArtifactBase
 from artifactvc.sdk.environment import variable
 from artifactvc.sdk.manifest import ArtifactManifest, ArtifactManifestEntry, Reader
 
@@ -56,19 +54,8 @@ def entry_path(name: PathLike) -> str:
         raise BadName(f"invalid artifact path '{text}': {error.message}", hint="use another name") from error
 
 
-class ArtifactContent:
+class ArtifactContent(ArtifactBase):
     """The content of ``Artifact``; mixed into it."""
-
-    _prepared: Prepared | None
-    _finalized: bool
-
-    # What Artifact gives: the repository, and the version it stands for.
-
-    def _session(self, *, create: bool = False) -> AbstractContextManager[Session]:
-        raise NotImplementedError
-
-    def _version(self, session: Session) -> Found:
-        raise NotImplementedError
 
     def is_draft(self) -> bool:
         """Whether it is being prepared: nothing has been logged yet."""

@@ -8,20 +8,16 @@ in place; ``save`` finds what changed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core import metadata as plain_metadata
 from artifactvc.core import names
-from artifactvc.core.model import Root
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE, is_generated, time_to_live
 from artifactvc.errors import ArtifactNotLoggedError, BadName
 from artifactvc.ops import versions
-from artifactvc.ops.prepare import Prepared
-from artifactvc.ops.resolve import Found
-from artifactvc.ops.session import Session
+from artifactvc.sdk.artifact_base import ArtifactBase
 from artifactvc.sdk.ttl import ArtifactTTL, format_ttl, parse_ttl
 
 if TYPE_CHECKING:
@@ -29,31 +25,8 @@ if TYPE_CHECKING:
     from artifactvc.sdk.collection import ArtifactCollection
 
 
-class ArtifactFields:
+class ArtifactFields(ArtifactBase):
     """The properties of ``Artifact``; mixed into it."""
-
-    _prepared: Prepared | None
-    _info: VersionInfo | None
-    _name: str
-    _type: str
-    _description: str | None
-    _metadata: dict[str, Any]
-    _aliases: list[str]
-    _tags: list[str]
-    _ttl: timedelta | ArtifactTTL | None
-    _ttl_changed: bool
-
-    def _session(self, *, create: bool = False) -> AbstractContextManager[Session]:
-        raise NotImplementedError
-
-    def _version(self, session: Session) -> Found:
-        raise NotImplementedError
-
-    def _root(self) -> Root:
-        raise NotImplementedError
-
-    def _of(self, found: Found, session: Session) -> Artifact:
-        raise NotImplementedError
 
     def _logged(self, name: str) -> VersionInfo:
         """What is known of the version; ArtifactNotLoggedError for a draft."""
@@ -314,12 +287,12 @@ class ArtifactFields:
     @property
     def distributed_id(self) -> str | None:
         """By which id many writers build it, while it is a draft that was upserted."""
-        return getattr(self, "_distributed_id", None)
+        return self._distributed_id
 
     @property
     def incremental(self) -> bool:
         """Whether logging it adds to the newest version instead of replacing it."""
-        return bool(getattr(self, "_incremental", False))
+        return self._incremental
 
     @property
     def use_as(self) -> str | None:

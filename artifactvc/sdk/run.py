@@ -97,9 +97,9 @@ class Run:
         run._own = where is not None  # whether this process ends it; else ``avc run`` does
         run._details = dict(start.details)
         run._step, run._began = 0, time.monotonic()
-        run._pending: dict[str, Any] = {}
+        run._pending = {}
         run._lock, run._recorded, run._dirty = threading.RLock(), time.monotonic(), False
-        run._logged: list[Artifact] = []
+        run._logged = []
         run.config = Config(run, start.details.get("config"))
         run.summary = Config(run, start.details.get("summary"))
         return run
@@ -113,6 +113,7 @@ class Run:
     _step: int
     _began: float
     _pending: dict[str, Any]
+    _lock: threading.RLock
     _recorded: float
     _dirty: bool
     _logged: list[Artifact]
@@ -181,7 +182,7 @@ class Run:
 
     @property
     def job_type(self) -> str:
-        """What kind of work it does: train, evaluate …"""
+        """What kind of work it does, such as "train"."""
         return self._start.job_type
 
     @property

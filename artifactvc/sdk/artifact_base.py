@@ -1,0 +1,52 @@
+"""What the parts of ``Artifact`` have in common: its state, and the way to the repository."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from artifactvc.core.model import Root
+from artifactvc.core.results import VersionInfo
+from artifactvc.ops.prepare import Prepared
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session
+from artifactvc.sdk.ttl import ArtifactTTL
+
+if TYPE_CHECKING:
+    from artifactvc.sdk.artifact import Artifact
+
+
+class ArtifactBase(ABC):
+    """A draft has *_prepared*, a version *_info*; never both."""
+
+    _prepared: Prepared | None
+    _info: VersionInfo | None
+    _finalized: bool
+    _incremental: bool
+    _distributed_id: str | None
+    _name: str
+    _type: str
+    _description: str | None
+    _metadata: dict[str, Any]
+    _aliases: list[str]
+    _tags: list[str]
+    _ttl: timedelta | ArtifactTTL | None
+    _ttl_changed: bool
+
+    @abstractmethod
+    def _session(self, *, create: bool = False) -> AbstractContextManager[Session]:
+        """The repository, for as long as the block; made where there is none if *create*, or for a draft."""
+
+    @abstractmethod
+    def _version(self, session: Session) -> Found:
+        """The version's rows; ArtifactNotLoggedError for a draft."""
+
+    @abstractmethod
+    def _root(self) -> Root:
+        """Digest, count and size of the manifest."""
+
+    @abstractmethod
+    def _of(self, found: Found, session: Session) -> Artifact:
+        """The object for another version."""

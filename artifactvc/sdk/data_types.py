@@ -1,0 +1,474 @@
+"""What an artifact can hold besides files: the contract of every such type, and `Table`.
+
+A value becomes one JSON file, whose ending says its type. The bytes follow from the
+value alone, so adding the same table twice makes no new version. They are those that
+W&B's own library writes, spaces included, as long as no column holds lists or
+dictionaries and all text is ASCII (there it escapes, here stands UTF-8).
+
+`artifactvc.sdk.tables` has the types that are made of tables, and is where to import
+all of them from.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Final, Protocol
+
+from artifactvc.errors import Corrupt
+from artifactvc.sdk.table_types import (
+    KEYS,
+    Cell,
+    ColumnType,
+    Link,
+    Stored,
+    column_type,
+    decode_type,
+    encode_type,
+    load_column,
+    same,
+    show_cell,
+    store_column,
+    to_cell,
+    to_cells,
+)
+
+Column = str | int
+"""The name of a column."""
+
+LOG_MODES: Final = ("IMMUTABLE", "MUTABLE", "INCREMENTAL")
+
+
+class Source(Protocol):
+    """The artifact that a value is added to, or was read from."""
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one entry; UnknownEntry if there is none."""
+
+    def paths(self, prefix: str) -> list[str]:
+        """The paths of all entries at or below *prefix*, in the manifest's order."""
+
+
+class Value:
+    """One thing that can be added to an artifact by `Artifact.add`."""
+
+    suffix: ClassVar[str]
+    """How the names of its entries end."""
+    type_name: ClassVar[str]
+    """What its JSON calls it."""
+    MAX_BYTES: ClassVar[int] = 256 << 20
+    """How large its JSON may be: it is held in memory, several times over."""
+
+    def encode(self, source: Source) -> bytes:
+        """The bytes of the entry in *source*. Raises ValueError for what cannot be stored there."""
+        raise NotImplementedError
+
+    @classmethod
+    def decode(cls, body: dict[str, Any], source: Source) -> Value:
+        """The value whose JSON is *body*, an entry of *source*. Raises Corrupt for what `encode` never writes."""
+        raise NotImplementedError
+
+    def _dump(self, body: dict[str, Any]) -> bytes:
+        data = json.dumps({"_type": self.type_name, **body}, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        encoded = data.encode()
+        if len(encoded) > self.MAX_BYTES:
+            raise ValueError(
+                f"a {self.type_name} of {len(encoded)} bytes is larger than {self.MAX_BYTES}; "
+                "split it, and add a PartitionedTable of the parts"
+            )
+        return encoded
+
+
+class Table(Value):
+    """Rows of values in named columns; each column has a type, inferred from its first value.
+
+    `columns` and `data`, a list of rows, may be read and changed; what stands there is
+    checked when the table is added to an artifact. Rows hold plain values, whatever was
+    given (`artifactvc.sdk.table_types.to_cell`): moments come back in UTC with their
+    milliseconds, NaN comes back as NaN, and None as None.
+
+    Nothing is cut off in silence: a table of more than `MAX_ARTIFACT_ROWS` rows is
+    refused when it is added. Set the attribute to allow more.
+    """
+
+    suffix = ".table.json"
+    type_name = "table"
+    MAX_ROWS: ClassVar[int] = 10_000
+    """W&B's limit for tables that are logged to a run; no artifact minds it."""
+    MAX_ARTIFACT_ROWS: ClassVar[int] = 200_000
+
+    def __init__(
+        self,
+        columns: Iterable[Column] | None = None,
+        data: Any = None,
+        rows: Any = None,
+        dataframe: Any = None,
+        dtype: Any = None,
+        optional: bool | list[bool] = True,
+        allow_mixed_types: bool = False,
+        log_mode: str | None = "IMMUTABLE",
+    ) -> None:
+        """Make a table of *data*: rows, a two-dimensional array, or a DataFrame, whose columns it takes.
+
+        *columns* are Input, Output and Expected unless given. *dtype* and *optional* (may
+        None stand there?) are for all columns, or a list with one for each; a *dtype* of
+        None infers the type, and *allow_mixed_types* lets every column hold anything.
+        *rows* is the old name of *data*, *dataframe* a DataFrame that comes before both.
+
+        Raises ValueError for a row of another width, TypeError for a value of another type.
+        """
+        if log_mode not in LOG_MODES:
+            raise ValueError(f"bad log_mode '{log_mode}': it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
+        given = next((one for one in (dataframe, data, rows) if one is not None), ())
+        if dataframe is not None or _is_frame(given):
+            columns, given = _of_frame(given)
+        self.columns: list[Column] = _checked_columns(("Input", "Output", "Expected") if columns is None else columns)
+        self.data: list[list[Cell]] = []
+        self.log_mode: str = log_mode
+        self._links: dict[Column, tuple[Table | str, str]] = {}
+        types = ["any"] * len(self.columns) if allow_mixed_types else _spread(dtype, self.columns, "dtype")
+        flags = _spread(optional, self.columns, "optional")
+        self._types = [ColumnType(column_type(one).kind, bool(flag)) for one, flag in zip(types, flags, strict=True)]
+        self._extend(_rows_of(given))
+
+    # ---- rows ------------------------------------------------------------------------------------
+
+    def add_data(self, *data: object) -> None:
+        """Add one row. Raises ValueError for another width, TypeError for a value of another type."""
+        self._extend([data])
+
+    def iterrows(self) -> Iterator[tuple[int, list[Cell]]]:
+        """Yield each row with its index."""
+        yield from enumerate(self.data)
+
+    def get_index(self) -> list[int]:
+        """The indices of all rows."""
+        return list(range(len(self.data)))
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def _extend(self, rows: Iterable[Any]) -> None:
+        """Add *rows*: all of them, or none and an error."""
+        taken = [list(row) for row in rows]
+        columns = _transposed(taken, self.columns)
+        pairs = zip(self.columns, self._types, columns, strict=True)
+        filled = [_take(name, column, values) for name, column, values in pairs]
+        self._types = [column for column, _ in filled]
+        self.data += _rows([cells for _, cells in filled], len(taken))
+
+    # ---- columns ---------------------------------------------------------------------------------
+
+    def add_column(self, name: str, data: Any, optional: bool = False) -> None:
+        """Add a column with one value for each row; to a table without columns, as many rows as it has values."""
+        values = list(_rows_of(data))
+        if self.columns and len(values) != len(self.data):
+            raise ValueError(f"column '{name}' has {len(values)} values, and the table {len(self.data)} rows")
+        self._add_columns({name: values}, optional)
+
+    def add_computed_columns(self, fn: Callable[[int, dict[Column, Cell]], dict[str, Any]]) -> None:
+        """Add what *fn* makes of each row: it is given index and row by column, and returns new columns by name."""
+        made: dict[str, list[Any]] = {}
+        for index, row in self.iterrows():
+            new = fn(index, dict(zip(self.columns, row, strict=True)))
+            if not isinstance(new, dict):
+                raise TypeError(f"the function returned a '{type(new).__name__}' for row {index}, not a dictionary")
+            if index and new.keys() != made.keys():
+                raise ValueError(f"row {index} was given the columns {_listed(new)}, and row 0 {_listed(made)}")
+            for name, value in new.items():
+                made.setdefault(name, []).append(value)
+        self._add_columns(made, False)
+
+    def get_column(self, name: Column, convert_to: str | None = None) -> Any:
+        """The values of a column as a list; as an array where *convert_to* is "numpy"."""
+        at = self._at(name)
+        if convert_to not in (None, "numpy"):
+            raise ValueError(f"bad convert_to '{convert_to}': it is 'numpy' or None")
+        values = [row[at] for row in self.data]
+        return values if convert_to is None else _package("numpy", "get_column").array(values)
+
+    def get_dataframe(self) -> Any:
+        """The table as a pandas DataFrame."""
+        return _package("pandas", "get_dataframe").DataFrame.from_records(self.data, columns=self.columns)
+
+    def cast(self, col_name: Column, dtype: Any, optional: bool = False) -> ColumnType:
+        """Give a column another type, which must fit all that stands in it: no value is changed."""
+        at = self._at(col_name)
+        if self._types[at].kind in KEYS:
+            raise ValueError(f"column '{col_name}' is a key and keeps its type")
+        self._retype(at, ColumnType(column_type(dtype).kind, optional))
+        return self._types[at]
+
+    def set_pk(self, col_name: Column) -> None:
+        """Make a column of text the key by which other tables name rows of this one."""
+        at = self._at(col_name)
+        for name, column in zip(self.columns, self._types, strict=True):
+            if column.kind == "primaryKey" and name != col_name:
+                raise ValueError(f"column '{name}' is the primary key already")
+        self._retype(at, ColumnType("primaryKey"))
+
+    def set_fk(self, col_name: Column, table: Table | str, table_col: str) -> None:
+        """Make a column of text name rows of another table: a Table, or its path in the artifact.
+
+        The artifact must hold that table when this one is added.
+        """
+        at = self._at(col_name)
+        if self._types[at].kind == "primaryKey":
+            raise ValueError(f"column '{col_name}' is the primary key")
+        if isinstance(table, Table):
+            table._at(table_col)
+            if any(one is self for one in table._reached()):
+                raise ValueError("two tables cannot be keys to each other, nor one to itself")
+        elif not (isinstance(table, str) and table.endswith(self.suffix)):
+            raise ValueError(f"{show_cell(table)} is no Table and no path that ends with '{self.suffix}'")
+        self._retype(at, ColumnType("foreignKey"))
+        self._links[col_name] = table, table_col
+
+    def _at(self, name: Column) -> int:
+        if name not in self.columns:
+            raise ValueError(f"no column '{name}'; there are {_listed(self.columns)}")
+        return self.columns.index(name)
+
+    def _retype(self, at: int, column: ColumnType) -> None:
+        self._types[at], _ = _take(self.columns[at], column, [row[at] for row in self.data])
+
+    def _add_columns(self, new: dict[str, list[Any]], optional: bool) -> None:
+        """Add columns: all of them, or none and an error."""
+        names = _checked_columns([*self.columns, *new])
+        filled = [_take(name, ColumnType(optional=optional), values) for name, values in new.items()]
+        if not self.columns and filled:
+            self.data = [[] for _ in filled[0][1]]
+        self.columns = names
+        self._types += [column for column, _ in filled]
+        for _, cells in filled:
+            for row, cell in zip(self.data, cells, strict=True):
+                row.append(cell)
+
+    def _reached(self) -> Iterator[Table]:
+        """This table, and those that its foreign keys lead to."""
+        yield self
+        for table, _ in self._links.values():
+            if isinstance(table, Table):
+                yield from table._reached()
+
+    # ---- stored, compared, shown -----------------------------------------------------------------
+
+    def encode(self, source: Source) -> bytes:
+        """The table as JSON. Raises ValueError or TypeError for what was put into `data` and cannot stand there."""
+        return self._dump(self._body(source))
+
+    def _body(self, source: Source) -> dict[str, Any]:
+        names = _checked_columns(self.columns)
+        if len(self.data) > self.MAX_ARTIFACT_ROWS:
+            raise ValueError(
+                f"a table of {len(self.data)} rows has more than Table.MAX_ARTIFACT_ROWS, {self.MAX_ARTIFACT_ROWS}; "
+                "split it, and add a PartitionedTable of the parts"
+            )
+        if len(names) != len(self._types):
+            raise ValueError(
+                f"the columns are {_listed(names)}, and the rows were added for {len(self._types)} columns"
+            )
+        types, values = {}, []
+        marks: dict[str, dict[str, Any]] = {"nan": {}, "timestamps": {}}
+        for name, known, raw in zip(names, self._types, _transposed(self.data, names), strict=True):
+            column, cells = _take(name, known, raw)
+            stored = store_column(column, cells)
+            types[str(name)] = encode_type(column, self._link(name, column, source))
+            values.append(stored.values)
+            marks["nan"] |= {str(name): stored.nan} if stored.nan else {}
+            marks["timestamps"] |= {str(name): stored.timestamps} if stored.timestamps else {}
+        return {
+            "_type": self.type_name,
+            "column_types": {"params": {"type_map": types}, "wb_type": "typedDict"},
+            "columns": names,
+            "data": _rows(values, len(self.data)),
+            "log_mode": self.log_mode,
+            "ncols": len(names),
+            "nrows": len(self.data),
+            **{key: found for key, found in marks.items() if found},
+        }
+
+    def _link(self, name: Column, column: ColumnType, source: Source) -> Link | None:
+        if column.kind != "foreignKey":
+            return None
+        table, at = self._links[name]
+        path = _place_of(table, source) if isinstance(table, Table) else table
+        if path is None or path not in source.paths(path):
+            shown = "the table" if path is None else f"'{path}'"
+            raise ValueError(f"{shown} that column '{name}' is a key to is not in the artifact; add it first")
+        return Link(path, at)
+
+    @classmethod
+    def decode(cls, body: dict[str, Any], source: Source) -> Table:
+        """The table whose JSON is *body*, also of one that W&B's library wrote.
+
+        Raises Corrupt, or UnsupportedError where a column is kept in a file of NumPy's.
+        """
+        try:
+            return cls._load(body)
+        except (TypeError, ValueError) as cause:
+            raise Corrupt(str(cause)) from cause
+
+    @classmethod
+    def _load(cls, body: dict[str, Any]) -> Table:
+        names, rows = body.get("columns"), body.get("data")
+        if not isinstance(names, list) or not isinstance(rows, list):
+            raise ValueError("it has no columns or no data")
+        table = cls(names, log_mode=body.get("log_mode", "IMMUTABLE"))
+        if body.get("ncols", len(names)) != len(names) or body.get("nrows", len(rows)) != len(rows):
+            raise ValueError("it has other rows and columns than it says")
+        columns = _transposed(rows, names)
+        types = _member(_member(_member(body, "column_types"), "params"), "type_map")
+        nan, timestamps = _member(body, "nan"), _member(body, "timestamps")
+        filled = []
+        for at, name in enumerate(names):
+            key = str(name)
+            try:
+                column, link = decode_type(types[key]) if key in types else (ColumnType("any", True), None)
+                cells = load_column(column, Stored(columns[at], nan.get(key, []), timestamps.get(key, [])))
+                table._types[at] = column.including_all(cells)
+            except (TypeError, ValueError) as cause:
+                raise ValueError(f"column '{name}' {cause}") from None
+            filled.append(cells)
+            if link is not None:
+                table._links[name] = link.table, link.column
+        table.data = _rows(filled, len(rows))
+        return table
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both would be stored as the same bytes."""
+        if not isinstance(other, Table):
+            return NotImplemented
+        about = (self.columns, self._types, self._links, self.log_mode)
+        return about == (other.columns, other._types, other._links, other.log_mode) and same(self.data, other.data)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self.data)} rows: {_listed(self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        return _to_html(self.columns, self.data)
+
+
+# ---- reading what is given -----------------------------------------------------------------------
+
+
+def _checked_columns(columns: Iterable[Column]) -> list[Column]:
+    if isinstance(columns, str):
+        raise TypeError(f"columns is a list of names, not the text {show_cell(columns)}")
+    names = [to_cell(name) for name in columns]
+    for name in names:
+        if type(name) not in (str, int):
+            raise TypeError(f"columns are called by text or integers, not {show_cell(name)}")
+    if len(set(map(str, names))) != len(names):
+        twice = next(name for at, name in enumerate(names) if str(name) in map(str, names[:at]))
+        raise ValueError(f"two columns are called '{twice}'")
+    return names
+
+
+def _spread(value: Any, columns: list[Column], what: str) -> list[Any]:
+    """One *value* for each column."""
+    if not isinstance(value, list):
+        return [value] * len(columns)
+    if len(value) != len(columns):
+        raise ValueError(f"{what} is for {len(value)} columns, and the table has {len(columns)}")
+    return value
+
+
+def _is_frame(value: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def _of_frame(frame: Any) -> tuple[list[Column], list[list[Cell]]]:
+    """Columns and rows of a DataFrame; what it calls missing is None, but in columns of floats NaN."""
+    if not _is_frame(frame):
+        raise TypeError(f"dataframe is a '{type(frame).__name__}', not a pandas DataFrame")
+    columns = []
+    for at in range(len(frame.columns)):
+        series = frame.iloc[:, at]
+        values = series.tolist()
+        if series.dtype.kind != "f":
+            values = [None if isinstance(value, float) and value != value else value for value in values]
+        columns.append(values)
+    return list(frame.columns), _rows(columns, len(frame))
+
+
+def _rows_of(given: Any) -> Iterable[Any]:
+    """The rows, or the values of a column, that a caller gives as a sequence or an array."""
+    return given if isinstance(given, Iterable) and not hasattr(given, "tolist") else to_cell(given)
+
+
+def _transposed(rows: list[list[Any]], columns: list[Column]) -> list[tuple[Any, ...]]:
+    """The values by column. Raises ValueError if a row is of another width."""
+    for index, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise TypeError(f"row {index} is a '{type(row).__name__}', not a list of values")
+        if len(row) != len(columns):
+            raise ValueError(
+                f"row {index} has {len(row)} values, and the table {len(columns)} columns: {_listed(columns)}"
+            )
+    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+
+
+def _rows(columns: list[list[Any]], length: int) -> list[list[Any]]:
+    return list(map(list, zip(*columns, strict=True))) if columns else [[] for _ in range(length)]
+
+
+def _take(name: Column, column: ColumnType, values: Iterable[object]) -> tuple[ColumnType, list[Cell]]:
+    """The cells that *values* make in a column, and its type with them; an error says which column."""
+    try:
+        cells = to_cells(values)
+        return column.including_all(cells), cells
+    except TypeError as cause:
+        raise TypeError(f"column '{name}' {cause}") from None
+    except ValueError as cause:
+        raise ValueError(f"column '{name}' {cause}") from None
+
+
+def _member(body: dict[str, Any], key: str) -> dict[str, Any]:
+    """The dictionary at *key*, empty if there is none."""
+    found = body.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"its '{key}' are no dictionary")
+    return found or {}
+
+
+def _place_of(table: Table, source: Source) -> str | None:
+    """The path of the first entry that holds *table*."""
+    data = table.encode(source)
+    return next((path for path in source.paths("") if path.endswith(Table.suffix) and source.read(path) == data), None)
+
+
+def _package(name: str, what: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as cause:
+        raise ImportError(f"{what}() needs {name}, which is not installed") from cause
+
+
+# ---- showing -------------------------------------------------------------------------------------
+
+_SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_TEXT = 10, 20, 100
+
+
+def _listed(names: Iterable[object]) -> str:
+    found = [f"'{name}'" for name in names]
+    return ", ".join(found[:_SHOWN_COLUMNS]) + (" …" if len(found) > _SHOWN_COLUMNS else "") or "none"
+
+
+def _to_html(columns: list[Column], rows: list[list[Cell]]) -> str:
+    """The beginning of a table for a notebook: few rows and columns, each cut short, nothing of it markup."""
+
+    def line(cells: Iterable[Any], tag: str) -> str:
+        texts = [cell if isinstance(cell, str) else show_cell(cell) for cell in list(cells)[:_SHOWN_COLUMNS]]
+        short = [text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "…" for text in texts]
+        return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in short) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows[:_SHOWN_ROWS])
+    more = f"{len(rows)} rows, {len(columns)} columns"
+    return f"<table><thead>{line(columns, 'th')}</thead><tbody>{body}</tbody></table><p>{more}</p>"
