@@ -24,12 +24,13 @@ COMMANDS: Final[dict[str, str]] = {
     **dict.fromkeys(("init", "add", "rm", "status", "commit", "reset", "checkout", "put", "get"), "work"),
     **dict.fromkeys(("log", "show", "ls", "cat", "diff"), "look"),
     **dict.fromkeys(("alias", "tag", "edit", "rename", "delete", "restore"), "names"),
+    **dict.fromkeys(("run", "runs", "lineage"), "runs"),
     **dict.fromkeys(("remote", "push", "pull", "fetch", "clone"), "remotes"),
     **dict.fromkeys(("fsck", "gc", "du", "config", "completion"), "upkeep"),
     "artifact": "artifact",
 }
 TITLES: Final = {
-    "work": "Work on files", "look": "Look at versions", "names": "Change names", "remotes": "Share",
+    "work": "Work on files", "look": "Look at versions", "names": "Change names", "runs": "Runs and lineage", "remotes": "Share",
     "upkeep": "Keep in order", "artifact": "W&B's spellings",
 }  # fmt: skip
 

@@ -71,9 +71,9 @@ class _Ending:
 
     @property
     def state(self) -> str:
-        return (
-            runs.FAILED if self.code != 0 or any(output.state != "logged" for output in self.outputs) else runs.FINISHED
-        )
+        """Finished where the command ended with 0 and all that it was to make is logged."""
+        logged = all(output.state == "logged" for output in self.outputs)
+        return runs.FINISHED if self.code == 0 and logged else runs.FAILED
 
 
 def execute(session: Session, asked: Execution) -> Executed:
@@ -278,12 +278,17 @@ def _store(session: Session, run_id: str, name: str, source: Path) -> Committed:
     with session.avc.writing():  # the draft is this call's own: nobody else knows its id, so it needs no lock
         row = resolve.find_artifact(session, f"{project}/{plain}")
         with session.avc.writer() as writer:
-            root = build(put.entries_of(session, writer, source, put.Source(os.fspath(source))), writer.put_node)
-        kept = (row["name"], row["type"], row["id"]) if row else (plain, "dataset", secrets.token_hex(16))
+            entries = list(put.entries_of(session, writer, source, put.Source(os.fspath(source))))
+            root = build(entries, writer.put_node)
+        named, kind, artifact = (row["name"], row["type"], row["id"]) if row else (plain, "dataset", _fresh())
         draft = Draft(
-            f"p-{secrets.token_hex(16)}", project, *kept, root.digest, None, None, put.owner(), session.clock()
+            f"p-{_fresh()}", project, named, kind, artifact, root.digest, None, None, put.owner(), session.clock()
         )
         session.avc.drafts.save(draft)
         done, _ = land(session, draft, CommitOptions(run=run_id, command="run"))
         session.avc.drafts.remove(draft.id)
     return done
+
+
+def _fresh() -> str:
+    return secrets.token_hex(16)

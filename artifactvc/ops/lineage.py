@@ -1,4 +1,4 @@
-"""Walks the index from one version or run to all that it was made from and all that was made of it.
+"""Walks the index from one version or run to all that it was made from and all that was made of it; lists runs.
 
 Breadth first, one layer at a time, and each layer by a few statements for hundreds of
 keys: ten thousand runs take tens of statements, not tens of thousands. The layers take
@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any, Final
 
 from artifactvc.core import names
-from artifactvc.core.results import Lineage, LineageEdge, LineageNode
-from artifactvc.errors import AvcError, BadName, NotFound, UnknownAlias, UnknownArtifact
+from artifactvc.core.results import Lineage, LineageEdge, LineageNode, RunInfo
+from artifactvc.errors import AvcError, BadName, MissingObject, NotFound, StorageError, UnknownAlias, UnknownArtifact
 from artifactvc.ops import resolve, runs
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
@@ -214,3 +214,25 @@ def _crashed(session: Session, rows: dict[str, Sequence[Any]]) -> set[str]:
         and (row := found.get("run", key)) is not None
         and runs.describe(session, row).state == runs.CRASHED
     }
+
+
+# ---- runs in a list --------------------------------------------------------------------------------
+
+
+def recent(session: Session, project: str | None = None, limit: int | None = None) -> Iterator[RunInfo]:
+    """The runs of a project, or of all, newest first, at most *limit*.
+
+    What stands in their details is brought for hundreds at once. Where it cannot be had,
+    the rest is told without it.
+    """
+    rows = runs.listing(session, project)[:limit]
+    for chunk in _chunks(rows):
+        lacking: set[str] = set()
+        try:
+            runs.bring_details(session, chunk)
+        except (StorageError, MissingObject):
+            wanted = [row["details"] for row in chunk if row["details"]]
+            lacking = set(wanted) - session.avc.store.has(wanted)
+            session.say("some details of runs are not here: run 'avc runs' again when the remote can be reached")
+        for row in chunk:
+            yield runs.describe(session, {**row, "details": None} if row["details"] in lacking else row)

@@ -14,7 +14,6 @@ from artifactvc.errors import BadName, NotFound, UnknownAlias, UnknownArtifact, 
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
 
-
 _LOOKED_INTO = 50
 
 

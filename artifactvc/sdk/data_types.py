@@ -123,16 +123,16 @@ class Table(Value):
         if log_mode not in LOG_MODES:
             raise ValueError(f"bad log_mode '{log_mode}': it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
         given = next((one for one in (dataframe, data, rows) if one is not None), ())
-        if dataframe is not None or _is_frame(given):
-            columns, given = _of_frame(given)
-        self.columns: list[Column] = _checked_columns(("Input", "Output", "Expected") if columns is None else columns)
+        if dataframe is not None or is_frame(given):
+            columns, given = of_frame(given)
+        self.columns: list[Column] = checked_columns(("Input", "Output", "Expected") if columns is None else columns)
         self.data: list[list[Cell]] = []
         self.log_mode: str = log_mode
         self._links: dict[Column, tuple[Table | str, str]] = {}
-        types = ["any"] * len(self.columns) if allow_mixed_types else _spread(dtype, self.columns, "dtype")
-        flags = _spread(optional, self.columns, "optional")
+        types = ["any"] * len(self.columns) if allow_mixed_types else spread(dtype, self.columns, "dtype")
+        flags = spread(optional, self.columns, "optional")
         self._types = [ColumnType(column_type(one).kind, bool(flag)) for one, flag in zip(types, flags, strict=True)]
-        self._extend(_rows_of(given))
+        self._extend(rows_of(given))
 
     # ---- rows ------------------------------------------------------------------------------------
 
@@ -154,17 +154,17 @@ class Table(Value):
     def _extend(self, rows: Iterable[Any]) -> None:
         """Add *rows*: all of them, or none and an error."""
         taken = [list(row) for row in rows]
-        columns = _transposed(taken, self.columns)
+        columns = transposed(taken, self.columns)
         pairs = zip(self.columns, self._types, columns, strict=True)
-        filled = [_take(name, column, values) for name, column, values in pairs]
+        filled = [take(name, column, values) for name, column, values in pairs]
         self._types = [column for column, _ in filled]
-        self.data += _rows([cells for _, cells in filled], len(taken))
+        self.data += to_rows([cells for _, cells in filled], len(taken))
 
     # ---- columns ---------------------------------------------------------------------------------
 
     def add_column(self, name: str, data: Any, optional: bool = False) -> None:
         """Add a column with one value for each row; to a table without columns, as many rows as it has values."""
-        values = list(_rows_of(data))
+        values = list(rows_of(data))
         if self.columns and len(values) != len(self.data):
             raise ValueError(f"column '{name}' has {len(values)} values, and the table {len(self.data)} rows")
         self._add_columns({name: values}, optional)
@@ -177,7 +177,7 @@ class Table(Value):
             if not isinstance(new, dict):
                 raise TypeError(f"the function returned a '{type(new).__name__}' for row {index}, not a dictionary")
             if index and new.keys() != made.keys():
-                raise ValueError(f"row {index} was given the columns {_listed(new)}, and row 0 {_listed(made)}")
+                raise ValueError(f"row {index} was given the columns {listed(new)}, and row 0 {listed(made)}")
             for name, value in new.items():
                 made.setdefault(name, []).append(value)
         self._add_columns(made, False)
@@ -229,16 +229,16 @@ class Table(Value):
 
     def _at(self, name: Column) -> int:
         if name not in self.columns:
-            raise ValueError(f"no column '{name}'; there are {_listed(self.columns)}")
+            raise ValueError(f"no column '{name}'; there are {listed(self.columns)}")
         return self.columns.index(name)
 
     def _retype(self, at: int, column: ColumnType) -> None:
-        self._types[at], _ = _take(self.columns[at], column, [row[at] for row in self.data])
+        self._types[at], _ = take(self.columns[at], column, [row[at] for row in self.data])
 
     def _add_columns(self, new: dict[str, list[Any]], optional: bool) -> None:
         """Add columns: all of them, or none and an error."""
-        names = _checked_columns([*self.columns, *new])
-        filled = [_take(name, ColumnType(optional=optional), values) for name, values in new.items()]
+        names = checked_columns([*self.columns, *new])
+        filled = [take(name, ColumnType(optional=optional), values) for name, values in new.items()]
         if not self.columns and filled:
             self.data = [[] for _ in filled[0][1]]
         self.columns = names
@@ -261,7 +261,7 @@ class Table(Value):
         return self._dump(self._body(source))
 
     def _body(self, source: Source) -> dict[str, Any]:
-        names = _checked_columns(self.columns)
+        names = checked_columns(self.columns)
         if len(self.data) > self.MAX_ARTIFACT_ROWS:
             raise ValueError(
                 f"a table of {len(self.data)} rows has more than Table.MAX_ARTIFACT_ROWS, {self.MAX_ARTIFACT_ROWS}; "
@@ -269,12 +269,12 @@ class Table(Value):
             )
         if len(names) != len(self._types):
             raise ValueError(
-                f"the columns are {_listed(names)}, and the rows were added for {len(self._types)} columns"
+                f"the columns are {listed(names)}, and the rows were added for {len(self._types)} columns"
             )
         types, values = {}, []
         marks: dict[str, dict[str, Any]] = {"nan": {}, "timestamps": {}}
-        for name, known, raw in zip(names, self._types, _transposed(self.data, names), strict=True):
-            column, cells = _take(name, known, raw)
+        for name, known, raw in zip(names, self._types, transposed(self.data, names), strict=True):
+            column, cells = take(name, known, raw)
             stored = store_column(column, cells)
             types[str(name)] = encode_type(column, self._link(name, column, source))
             values.append(stored.values)
@@ -284,7 +284,7 @@ class Table(Value):
             "_type": self.type_name,
             "column_types": {"params": {"type_map": types}, "wb_type": "typedDict"},
             "columns": names,
-            "data": _rows(values, len(self.data)),
+            "data": to_rows(values, len(self.data)),
             "log_mode": self.log_mode,
             "ncols": len(names),
             "nrows": len(self.data),
@@ -320,7 +320,7 @@ class Table(Value):
         table = cls(names, log_mode=body.get("log_mode", "IMMUTABLE"))
         if body.get("ncols", len(names)) != len(names) or body.get("nrows", len(rows)) != len(rows):
             raise ValueError("it has other rows and columns than it says")
-        columns = _transposed(rows, names)
+        columns = transposed(rows, names)
         types = _member(_member(_member(body, "column_types"), "params"), "type_map")
         nan, timestamps = _member(body, "nan"), _member(body, "timestamps")
         filled = []
@@ -335,7 +335,7 @@ class Table(Value):
             filled.append(cells)
             if link is not None:
                 table._links[name] = link.table, link.column
-        table.data = _rows(filled, len(rows))
+        table.data = to_rows(filled, len(rows))
         return table
 
     def __eq__(self, other: object) -> bool:
@@ -348,87 +348,13 @@ class Table(Value):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<Table of {len(self.data)} rows: {_listed(self.columns)}>"
+        return f"<Table of {len(self.data)} rows: {listed(self.columns)}>"
 
     def _repr_html_(self) -> str:
         return _to_html(self.columns, self.data)
 
 
-# ---- reading what is given -----------------------------------------------------------------------
-
-
-def _checked_columns(columns: Iterable[Column]) -> list[Column]:
-    if isinstance(columns, str):
-        raise TypeError(f"columns is a list of names, not the text {show_cell(columns)}")
-    names = [to_cell(name) for name in columns]
-    for name in names:
-        if type(name) not in (str, int):
-            raise TypeError(f"columns are called by text or integers, not {show_cell(name)}")
-    if len(set(map(str, names))) != len(names):
-        twice = next(name for at, name in enumerate(names) if str(name) in map(str, names[:at]))
-        raise ValueError(f"two columns are called '{twice}'")
-    return names
-
-
-def _spread(value: Any, columns: list[Column], what: str) -> list[Any]:
-    """One *value* for each column."""
-    if not isinstance(value, list):
-        return [value] * len(columns)
-    if len(value) != len(columns):
-        raise ValueError(f"{what} is for {len(value)} columns, and the table has {len(columns)}")
-    return value
-
-
-def _is_frame(value: object) -> bool:
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.DataFrame)
-
-
-def _of_frame(frame: Any) -> tuple[list[Column], list[list[Cell]]]:
-    """Columns and rows of a DataFrame; what it calls missing is None, but in columns of floats NaN."""
-    if not _is_frame(frame):
-        raise TypeError(f"dataframe is a '{type(frame).__name__}', not a pandas DataFrame")
-    columns = []
-    for at in range(len(frame.columns)):
-        series = frame.iloc[:, at]
-        values = series.tolist()
-        if series.dtype.kind != "f":
-            values = [None if isinstance(value, float) and value != value else value for value in values]
-        columns.append(values)
-    return list(frame.columns), _rows(columns, len(frame))
-
-
-def _rows_of(given: Any) -> Iterable[Any]:
-    """The rows, or the values of a column, that a caller gives as a sequence or an array."""
-    return given if isinstance(given, Iterable) and not hasattr(given, "tolist") else to_cell(given)
-
-
-def _transposed(rows: list[list[Any]], columns: list[Column]) -> list[tuple[Any, ...]]:
-    """The values by column. Raises ValueError if a row is of another width."""
-    for index, row in enumerate(rows):
-        if not isinstance(row, list):
-            raise TypeError(f"row {index} is a '{type(row).__name__}', not a list of values")
-        if len(row) != len(columns):
-            raise ValueError(
-                f"row {index} has {len(row)} values, and the table {len(columns)} columns: {_listed(columns)}"
-            )
-    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-
-
-def _rows(columns: list[list[Any]], length: int) -> list[list[Any]]:
-    return list(map(list, zip(*columns, strict=True))) if columns else [[] for _ in range(length)]
-
-
-def _take(name: Column, column: ColumnType, values: Iterable[object]) -> tuple[ColumnType, list[Cell]]:
-    """The cells that *values* make in a column, and its type with them; an error says which column."""
-    try:
-        cells = to_cells(values)
-        return column.including_all(cells), cells
-    except TypeError as cause:
-        raise TypeError(f"column '{name}' {cause}") from None
-    except ValueError as cause:
-        raise ValueError(f"column '{name}' {cause}") from None
-
+# ---- stored ---
 
 def _member(body: dict[str, Any], key: str) -> dict[str, Any]:
     """The dictionary at *key*, empty if there is none."""
@@ -454,11 +380,6 @@ def _package(name: str, what: str) -> Any:
 # ---- showing -------------------------------------------------------------------------------------
 
 _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_TEXT = 10, 20, 100
-
-
-def _listed(names: Iterable[object]) -> str:
-    found = [f"'{name}'" for name in names]
-    return ", ".join(found[:_SHOWN_COLUMNS]) + (" …" if len(found) > _SHOWN_COLUMNS else "") or "none"
 
 
 def _to_html(columns: list[Column], rows: list[list[Cell]]) -> str:

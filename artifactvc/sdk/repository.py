@@ -457,6 +457,50 @@ class Repository:
 
         expire.set_default_ttl(self._session, ttl)
 
+    # ---- runs --------------------------------------------------------------------------------
+
+    def runs(self, project: str | None = None, *, limit: int | None = None) -> Iterator[results.RunInfo]:
+        """The runs of a project, or of all, newest first; those that were deleted are left out."""
+        from artifactvc.ops import lineage
+
+        return lineage.recent(self._session, project, limit)
+
+    def run_info(self, run_id: str) -> results.RunInfo:
+        """All about one run, deleted ones too; UnknownRun with near ids."""
+        from artifactvc.ops import runs
+
+        return runs.info(self._session, run_id)
+
+    def lineage(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> results.Lineage:
+        """What a version, or the run with this id, was made from, and what was made of it, at most *depth* steps."""
+        from artifactvc.ops import lineage
+
+        return lineage.lineage(self._session, ref, up=up, down=down, depth=depth)
+
+    def execute(
+        self,
+        command: Sequence[str],
+        *,
+        name: str = "",
+        job_type: str = "",
+        project: str = "",
+        group: str = "",
+        use: Sequence[str] = (),
+        log: Sequence[tuple[str, str]] = (),
+        stdout: int | None = None,
+    ) -> results.Executed:
+        """Run a command as a run that uses versions and, once it has ended with 0, logs (name, path) pairs.
+
+        It inherits the standard streams; *stdout* is a file descriptor in the place of the second.
+        """
+        from artifactvc.ops import execute
+
+        group = group or variable(self._environ, "RUN_GROUP") or ""
+        asked = execute.Execution(
+            tuple(command), self._environ, name, job_type, project, group, tuple(use), tuple(log), stdout
+        )
+        return execute.execute(self._session, asked)
+
     # ---- upkeep ------------------------------------------------------------------------------
 
     def fsck(self, *, full: bool = False, repair: bool = False) -> results.Checked:

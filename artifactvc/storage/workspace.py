@@ -174,7 +174,11 @@ class _Scanner:
         self.ignored = 0
 
     def run(self) -> Scan:
-        queue = [(self.start, frozenset[tuple[int, int]]())]
+        above = frozenset[tuple[int, int]]()
+        if self.options.follow:  # a link back to where the scan begins is a cycle, too
+            stat = os.stat(f"{self.workspace}/{self.start}" if self.start else self.workspace)
+            above = frozenset({(stat.st_dev, stat.st_ino)})
+        queue = [(self.start, above)]
         while queue:
             path, above = queue.pop()
             queue.extend(reversed(self._directory(path, above)))

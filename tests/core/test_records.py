@@ -493,7 +493,8 @@ def test_a_version():
     rows = fold(create(), version(D0, 0, **described))
     assert rows.find("version") == [
         {"artifact": A, "number": 0, "digest": D0, "live": 1, "provisional": 0, "author": "author 1",
-         "created": "2026-01-01T00:00:00.000001Z", "deleted_at": None, "reason": None, "link": None, "op": f"{1:032x}", **described},
+         "created": "2026-01-01T00:00:00.000001Z", "deleted_at": None, "reason": None, "link": None,
+         "op": f"{1:032x}", **described},
     ]  # fmt: skip
     made = {"author": "ada", "time": "2026-01-02T00:00:00.000000Z"}
     rows = fold(create(), version(D0, 0, **made))
