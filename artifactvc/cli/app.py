@@ -30,8 +30,8 @@ COMMANDS: Final[dict[str, str]] = {
     "artifact": "artifact",
 }
 TITLES: Final = {
-    "work": "Work on files", "look": "Look at versions", "names": "Change names", "runs": "Runs and lineage", "remotes": "Share",
-    "upkeep": "Keep in order", "artifact": "W&B's spellings",
+    "work": "Work on files", "look": "Look at versions", "names": "Change names", "runs": "Runs and lineage",
+    "remotes": "Share", "upkeep": "Keep in order", "artifact": "W&B's spellings",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from artifactvc.core import results
 
 COMMANDS: Final[dict[str, click.Command]] = {}
+_STDERR: Final = 2
 _NAMED: Final = 3  # of inputs and outputs in a line
 _WORDS: Final = 2000  # of one value in ``runs ID``, before it is cut short
 
@@ -54,7 +55,7 @@ def run(
     sys.stdout.flush()
     result = shared.repository.execute(
         words, name=name, job_type=job_type, project=project, group=group, use=uses, log=logged,
-        stdout=sys.stderr.fileno() if shared.json else None,
+        stdout=_STDERR if shared.json else None,
     )  # fmt: skip
     if not shared.answer("run", result):
         # Standard output is the command's own: what we have to say goes beside it.

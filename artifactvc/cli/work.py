@@ -102,11 +102,12 @@ def status(shared: Shared, names: tuple[str, ...]) -> None:
 @click.option("--alias", "aliases", metavar="A", multiple=True, help="Point this alias at them, too.")
 @click.option("--tag", "tags", metavar="T", multiple=True, help="Add this tag.")
 @click.option("--meta", metavar="K=V|@FILE", multiple=True, help="Metadata: a key and a JSON value, or a JSON file.")
+@click.option("--ttl", metavar="30d|none", help="How long they live, from now; gc deletes them then.")
 @click.option("--run", metavar="ID", help="The run that produced them.")
 @click.option("--dry-run", is_flag=True, help="Say what would be committed.")
 def commit(
     shared: Shared, names: tuple[str, ...], message: str | None, aliases: tuple[str, ...], tags: tuple[str, ...],
-    meta: tuple[str, ...], run: str | None, dry_run: bool,
+    meta: tuple[str, ...], ttl: str | None, run: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Make versions of what is staged.
 
@@ -114,8 +115,9 @@ def commit(
     and gets the aliases, tags and run.
     """
     results = shared.repository.commit(
-        names, message=message, aliases=aliases, tags=tags, metadata=metadata(meta), run=run, dry_run=dry_run
-    )
+        names, message=message, aliases=aliases, tags=tags, metadata=metadata(meta), ttl=ttl, run=run,
+        dry_run=dry_run,
+    )  # fmt: skip
     if not shared.answer("commit", results):
         for result in results:
             shared.say(render.committed(result, dry_run=dry_run))

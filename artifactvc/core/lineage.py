@@ -40,13 +40,13 @@ ASCII: Final = Marks("|-- ", "`-- ", "|   ", "    ")
 
 def label(node: LineageNode) -> str:
     """One node in a line: a version with its type, a run with job type and state; tombstones say so."""
+    gone = _TOMBSTONES.get(node.state)
     if node.kind == "version":
         words = [node.ref, node.type]
     else:
         named = node.name if node.name != node.id else ""
-        words = [f"run {node.id}", named, f"({node.type})" if node.type else "", node.state]
-    if node.state in _TOMBSTONES:
-        words = [*words[:3], f"[{_TOMBSTONES[node.state]}]"]
+        words = [f"run {node.id}", named, f"({node.type})" if node.type else "", "" if gone else node.state]
+    words += [f"[{gone}]"] if gone else []
     return "  ".join(escape(word) for word in words if word)
 
 

@@ -114,7 +114,7 @@ def edit(
         changes: dict[str, str] = {}
         with storing(session) as writer:
             if description is not None:
-                changes["description"] = writer.put(salted(description))
+                changes["description"] = writer.put(salted(description, "the description"))
             if metadata is not None:
                 merged = {**read_salted(session, found.version["metadata"], {}), **metadata}
                 merged = {key: value for key, value in merged.items() if value is not None}
@@ -131,7 +131,7 @@ def _edit_artifact(session: Session, text: str, description: str | None, metadat
     row = resolve.artifact(session, text)
     with session.avc.writing():
         with storing(session) as writer:
-            digest = writer.put(salted(description))
+            digest = writer.put(salted(description, "the description"))
         was = {"description": row["description"]}
         record = {"kind": "artifact", "artifact": row["id"], "set": {"description": digest}, "was": was}
         append(session, "edit", lambda: [record])
@@ -149,7 +149,7 @@ def rename(session: Session, text: str, new: str) -> Named:
         current = rows.get("artifact", row["id"])
         if current is None or current["name"] != old:
             raise Conflict(f"'{old}' was renamed meanwhile", hint="run 'avc ls'")
-        if new == old:
+        if new == old and not _is_lost(session, row["id"]):
             return []
         _check_free(session, row, new)
         return [{"kind": "artifact", "artifact": row["id"], "set": {"name": new}, "was": {"name": old}}]
@@ -157,6 +157,15 @@ def rename(session: Session, text: str, new: str) -> Named:
     append(session, "rename", plan)
     _rename_binding(session, row["project"], old, new)
     return Named(f"{row['project']}/{new}", None, f"renamed '{old}' to '{new}'")
+
+
+def _is_lost(session: Session, artifact_id: str) -> bool:
+    """Whether an unpushed rename of the artifact has no effect, since it was renamed on origin: it can be settled."""
+    lost = {row["record"] for row in session.index.rows.find("conflict")}
+    return any(
+        entry.records[position].get("artifact") == artifact_id and entry.record_id(position) in lost
+        for entry, position in (session.index.pending() if session.avc.origin is not None else ())
+    )
 
 
 def _check_free(session: Session, row: Mapping[str, Any], new: str) -> None:

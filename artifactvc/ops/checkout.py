@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat as stat_module
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import workspace_draft_id
+from artifactvc.storage.loose import digest_of_link
 from artifactvc.storage.place import Placer
 from artifactvc.storage.statcache import WIDTH, StatCache
 from artifactvc.storage.undone import Journal
@@ -278,7 +280,7 @@ def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options
         how = write_own(store, placer, file, options.link)
         done.linked += how == "linked"
         if options.link == "symlink" and how == "linked":
-            continue  # its stat is that of a link: read again next time
+            continue  # it counts as the object's own file, whose stat ``_linked`` tells
         stat = placer.lstat(file.path)
         if stat is not None:
             done.stats[file.path] = array("q", file_stat(stat))
@@ -347,7 +349,7 @@ def _remember(
     by_directory: dict[str, list[tuple[str, Sequence[int], Digest]]] = {}
     try:
         for path, entry in plan.target.items():
-            stats = done.stats.get(path) or _still(placer, path, known)
+            stats = done.stats.get(path) or _linked(session, placer, path, entry) or _still(placer, path, known)
             recorded = entry.digest or _target_digest(entry)
             directory, _, name = path.rpartition("/")
             by_directory.setdefault(directory, []).append((name, stats, recorded))
@@ -382,6 +384,16 @@ def _still(placer: Placer, path: str, known: dict[str, tuple[Sequence[int], Dige
     if stat is None or recorded is None or tuple(recorded[0]) != tuple(file_stat(stat)):
         return (-1, 0, 0, 0, 0)
     return recorded[0]
+
+
+def _linked(session: Session, placer: Placer, path: str, entry: Entry) -> Sequence[int] | None:
+    """Where a link to the entry's object stands, the stat of the object's own file, which was verified; else None."""
+    objects = session.avc.store.objects_dir
+    stat = placer.lstat(path) if entry.kind == "f" else None
+    if stat is None or not stat_module.S_ISLNK(stat.st_mode):
+        return None
+    target = os.readlink(placer.root / path)
+    return file_stat(os.stat(target)) if digest_of_link(objects, target) == entry.digest else None
 
 
 def _target_digest(entry: Entry) -> Digest:

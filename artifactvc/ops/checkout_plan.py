@@ -133,12 +133,12 @@ def plan_place(
             plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
         return plan
     known = known_files(session, key, place) if place.binding is not None else {}
-    presence = Presence(place.root, {*plan.target, *before}, known)
+    presence = Presence(place.root, {*plan.target, *before}, known, session.avc.store)
     for path, entry in plan.target.items():
         _plan_entry(plan, presence, path, entry, before.get(path), options)
     for path, entry in before.items():
         if path not in plan.target and presence.exists(path):
-            if presence.holds(path, entry):
+            if presence.was_linked(path, entry) or presence.holds(path, entry):
                 plan.remove.append(path)
                 plan.changes.append(path_change(Change(path, entry, None)))
             else:
@@ -188,7 +188,8 @@ def _plan_entry(
         plan.chmod.append((path, entry))
         return
     plan.write.append((path, entry, True))
-    if not options.force and not (before is not None and presence.holds(path, before)):
+    ours = before is not None and (presence.was_linked(path, before) or presence.holds(path, before))
+    if not options.force and not ours:
         plan.conflicts.append(path)
 
 

@@ -18,6 +18,7 @@ from artifactvc.core.manifest import summary
 from artifactvc.core.model import Digest, Root
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import Committed
+from artifactvc.core.retention import NONE
 from artifactvc.errors import TypeConflict, UsageError
 from artifactvc.ops import resolve
 from artifactvc.ops.change import alias_record
@@ -26,6 +27,7 @@ from artifactvc.ops.session import Session, append, salted, storing
 from artifactvc.ops.trusted import note_trusted
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
+from artifactvc.util.text import parse_duration
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class CommitOptions:
     run: str | None = None
     run_fields: Mapping[str, Any] = field(default_factory=dict)  # of a run record that is made with the version
     command: str = "commit"
-    ttl_checked: bool = False  # "none" is allowed, and whatever else was checked where it came in
 
     def checked(self) -> CommitOptions:
         """The same, or the error that says which name is bad."""
@@ -48,10 +49,12 @@ class CommitOptions:
             names.check_alias(alias)
         for tag in self.tags:
             names.check_tag(tag)
-        if self.ttl is not None and not self.ttl_checked:
-            from artifactvc.util.text import parse_duration
-
-            parse_duration(self.ttl)
+        if self.message:
+            salted(self.message, "the description")  # what no reader would take is refused before anything is stored
+        if self.metadata:
+            salted(dict(self.metadata))
+        if self.ttl not in (None, NONE):
+            parse_duration(str(self.ttl))
         if self.run is not None:
             from artifactvc.ops.runs import check_run_id
 
@@ -112,7 +115,7 @@ def land(session: Session, draft: Draft, options: CommitOptions) -> tuple[Commit
     given: dict[str, Digest] = {}
     with storing(session) as writer:
         if options.message:
-            given["description"] = writer.put(salted(options.message))
+            given["description"] = writer.put(salted(options.message, "the description"))
         if options.metadata:
             given["metadata"] = writer.put(salted(dict(options.metadata)))
     outcome = {"outcome": "created", "id": draft.artifact}

@@ -1,6 +1,7 @@
 """Check everything: logs, manifests, objects, drafts; and mend what can be mended.
 
-Without *full* every object is looked for; with it every byte is hashed. *repair* builds
+Without *full* every object is looked for, and a larger one hashed where its size is wrong; with
+it every byte is hashed. *repair* builds
 the index anew from logs and packs alone, and fetches what is damaged or missing from a
 remote. What cannot be mended is named; nothing is ever made to look right.
 """
@@ -17,11 +18,13 @@ from artifactvc.core.results import Checked, Problem
 from artifactvc.errors import AvcError, Corrupt, MissingObject
 from artifactvc.ops.complete import batches
 from artifactvc.ops.roots import small_objects
-from artifactvc.ops.session import Session
+from artifactvc.ops.session import Session, unsalted
 from artifactvc.storage.database import begin
 from artifactvc.storage.log import Log
-from artifactvc.storage.packs import read_table
+from artifactvc.storage.loose import own_path
+from artifactvc.storage.packs import SMALL, read_table
 from artifactvc.storage.remote import held_by_remotes
+from artifactvc.storage.store import Store
 from artifactvc.storage.sweep import quarantine, set_aside
 
 
@@ -30,6 +33,7 @@ def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Check
     session.avc.require_feature("check")
     problems: list[Problem] = []
     notes: list[str] = []
+    sizes: dict[Digest, int] = {}
     problems += _check_logs(session)
     if repair and not problems:
         session.avc.index.rebuild()
@@ -40,10 +44,10 @@ def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Check
         problems += _check_index(session)
     if not any(p.subject == "the local log" for p in problems):
         problems += _check_drafts(session)
-        problems += _check_versions(session, notes, repair=repair)
+        problems += _check_versions(session, notes, sizes, repair=repair)
         notes += _conflicts(session)
     problems += _check_packs(session, repair=repair)
-    objects, size, damaged = _check_objects(session, full=full)
+    objects, size, damaged = _check_objects(session, sizes, full=full)
     problems += [_mend(session, digest, error, repair=repair) for digest, error in damaged]
     live = session.avc.connect().execute("SELECT count(*) FROM version WHERE live = 1").fetchone()[0]
     return Checked(live, objects, size, full, tuple(problems), tuple(notes))
@@ -98,8 +102,10 @@ def _check_drafts(session: Session) -> list[Problem]:
     return problems
 
 
-def _check_versions(session: Session, notes: list[str], *, repair: bool) -> list[Problem]:
-    """Every live version: its manifest well formed, its objects here or on a remote."""
+def _check_versions(
+    session: Session, notes: list[str], sizes: dict[Digest, int], *, repair: bool
+) -> list[Problem]:
+    """Every live version: its manifest well formed, its objects here or on a remote; *sizes* gets the larger ones'."""
     rows = session.index.connection.execute(
         "SELECT v.digest, a.project, a.name, v.number FROM version v JOIN artifact a ON a.id = v.artifact"
         " WHERE v.live = 1 ORDER BY a.project, a.name, v.number"
@@ -112,7 +118,7 @@ def _check_versions(session: Session, notes: list[str], *, repair: bool) -> list
         lacking: list[Digest] = []
         try:
             manifest.check(digest, session.avc.store.read)
-            lacking = list(_missing(session, digest, before))
+            lacking = list(_missing(session, digest, before, sizes))
         except MissingObject as error:
             lacking = [error.digest]
         except AvcError as error:
@@ -124,6 +130,7 @@ def _check_versions(session: Session, notes: list[str], *, repair: bool) -> list
             away += more
         else:
             before = (digest,)
+    problems += _check_said(session)
     lacking = [d for batch in batches(small_objects(session)) for d in set(batch) - session.avc.store.has(batch)]
     if lacking:
         found, more = _missing_problems(session, "a description or metadata", lacking, repair=repair)
@@ -134,8 +141,34 @@ def _check_versions(session: Session, notes: list[str], *, repair: bool) -> list
     return problems
 
 
-def _missing(session: Session, root: Digest, known: tuple[Digest, ...]) -> Iterator[Digest]:
-    for batch in batches(digest for digest, _ in new_objects(root, known, session.avc.store.read)):
+def _check_said(session: Session) -> list[Problem]:
+    """Descriptions, metadata and run details that are here can be read, as every clone will have to."""
+    sql = (
+        "SELECT description FROM artifact UNION SELECT description FROM version UNION SELECT metadata FROM version"
+        " UNION SELECT details FROM run"
+    )
+    digests = [row[0] for row in session.index.connection.execute(sql) if row[0] is not None]
+    present = session.avc.store.has(digests)
+    problems = []
+    for digest in digests:
+        try:
+            if digest in present:
+                unsalted(session.avc.store.read(digest))
+        except AvcError as error:
+            problems.append(_problem(error, f"the description or metadata '{digest:.12}'"))
+    return problems
+
+
+def _missing(
+    session: Session, root: Digest, known: tuple[Digest, ...], sizes: dict[Digest, int]
+) -> Iterator[Digest]:
+    def digests() -> Iterator[Digest]:
+        for digest, size in new_objects(root, known, session.avc.store.read):
+            if size > SMALL:
+                sizes[digest] = size
+            yield digest
+
+    for batch in batches(digests()):
         present = session.avc.store.has(batch)
         yield from (digest for digest in dict.fromkeys(batch) if digest not in present)
 
@@ -190,24 +223,39 @@ def _check_packs(session: Session, *, repair: bool) -> list[Problem]:
     return problems
 
 
-def _check_objects(session: Session, *, full: bool) -> tuple[int, int, list[tuple[Digest, AvcError]]]:
-    """Count the objects of the store; with *full*, hash every one."""
+def _check_objects(
+    session: Session, sizes: dict[Digest, int], *, full: bool
+) -> tuple[int, int, list[tuple[Digest, AvcError]]]:
+    """Count the objects of the store; hash every one with *full*, else larger ones that have not their size.
+
+    The size is that in a manifest (*sizes*), else the one that was recorded.
+    """
     count = size = 0
     damaged: list[tuple[Digest, AvcError]] = []
     store = session.avc.store
     check: Callable[[Digest], object] = store.verify
+    own = dict(store.places.own())
     total = store.places.count() if full else None
     session.progress.start("Checking", total=total, unit="files")
     for digest, length in store.iter_all():
         count, size = count + 1, size + length
-        if full:
+        if full or (digest in own and not _has_size(store, digest, {length, sizes.get(digest, length)})):
             try:
                 check(digest)
             except AvcError as error:
                 damaged.append((digest, error))
+        if full:
             session.progress.advance(1)
     session.progress.finish()
     return count, size, damaged
+
+
+def _has_size(store: Store, digest: Digest, sizes: set[int]) -> bool:
+    """Whether the file of a larger object has the one size of *sizes*; one that is not there is told elsewhere."""
+    try:
+        return sizes == {os.stat(own_path(store.objects_dir, digest)).st_size}
+    except FileNotFoundError:
+        return True
 
 
 def _mend(session: Session, digest: Digest, error: AvcError, *, repair: bool) -> Problem:

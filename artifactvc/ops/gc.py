@@ -20,7 +20,6 @@ from artifactvc.ops.expire import expire
 from artifactvc.ops.roots import needed
 from artifactvc.ops.session import Session
 from artifactvc.storage import sweep
-from artifactvc.storage.trash import trash_bytes
 from artifactvc.util.text import parse_duration, parse_time
 
 
@@ -40,17 +39,12 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         if not dry_run:
             _drop_orphans(session, duration)
         keep = needed(session, duration)
-        if dry_run:
-            plan = sweep.plan(store, keep)
-            kept = _kept(session, duration, len(keep), [])
-            return Collected(plan.objects, plan.bytes, trash_bytes(store.trash_dir), 0, kept, True)
         older_than = time.time() - duration.total_seconds()
-        settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than)
+        settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than, dry_run=dry_run)
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
-        swept = sweep.sweep(store, keep, label)
-        return Collected(
-            swept.objects, swept.bytes, settled.bytes, settled.restored, _kept(session, duration, len(keep), [])
-        )
+        swept = sweep.plan(store, keep) if dry_run else sweep.sweep(store, keep, label)
+        kept = _kept(session, duration, len(keep), [])
+        return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, kept, dry_run)
 
 
 def _drop_orphans(session: Session, grace: timedelta) -> None:

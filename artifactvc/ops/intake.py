@@ -15,7 +15,7 @@ from typing import Final
 
 from artifactvc.core.manifest import walk
 from artifactvc.core.model import EMPTY, Digest, Entry
-from artifactvc.errors import PathConflict
+from artifactvc.errors import MissingObject, PathConflict
 from artifactvc.ops import look
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
@@ -42,6 +42,11 @@ class _Directory:
 
     def key(self, position: int) -> bytes:
         return bytes(self.digests[position * 32 : position * 32 + 32])
+
+    def by_itself(self, position: int) -> bool:
+        """Whether it is a link, whatever it counts as: not read with the other files."""
+        name = self.scan.names[position]
+        return _is_link(self, position) or name in self.scan.followed or name in self.scan.linked
 
     def put(self, position: int, key: bytes, stat: Sequence[int]) -> None:
         self.digests[position * 32 : position * 32 + 32] = key
@@ -133,7 +138,9 @@ def _store(session: Session, taken: Taken, writer: StoreWriter, *, move: bool) -
     for directory in taken.directories:
         plain = []
         for position in directory.pending:
-            if _is_link(directory, position) or directory.scan.names[position] in directory.scan.followed:
+            if directory.scan.names[position] in directory.scan.linked:
+                _keep_object(session, directory, position)
+            elif directory.by_itself(position):
                 _store_link(workspace, directory, position, writer)
             else:
                 plain.append(position)
@@ -168,9 +175,7 @@ def _take_reads(
 def _take_rest(taken: Taken, workspace: str) -> None:
     """Links, and files whose digests were known."""
     for directory in taken.directories:
-        rest = [
-            p for p in directory.pending if _is_link(directory, p) or directory.scan.names[p] in directory.scan.followed
-        ]
+        rest = [p for p in directory.pending if directory.by_itself(p)]
         _note(taken, directory, rest, workspace)
         if not directory.found.exact:
             done = set(directory.pending)
@@ -185,6 +190,15 @@ def _store_link(workspace: str, directory: _Directory, position: int, writer: St
         directory.put(position, bytes.fromhex(digest), file_stat(stat))
     else:
         directory.digests[position * 32 : position * 32 + 32] = bytes.fromhex(digest_bytes(os.readlink(path).encode()))
+
+
+def _keep_object(session: Session, directory: _Directory, position: int) -> None:
+    """A link to an object of the store: it is there already, and is hashed only where the trust rule asks for it."""
+    digest = directory.scan.linked[directory.scan.names[position]]
+    path = session.avc.store.own_path(digest)
+    if path is None:
+        raise MissingObject(digest)
+    directory.put(position, bytes.fromhex(digest), file_stat(os.stat(path)))
 
 
 def _note(taken: Taken, directory: _Directory, positions: Sequence[int], workspace: str) -> None:

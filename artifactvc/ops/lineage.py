@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from artifactvc.core import names
 from artifactvc.core.results import Lineage, LineageEdge, LineageNode, RunInfo
-from artifactvc.errors import AvcError, BadName, MissingObject, NotFound, StorageError, UnknownAlias, UnknownArtifact
+from artifactvc.errors import AvcError, BadName, MissingObject, NotFound, StorageError, UnknownArtifact
 from artifactvc.ops import resolve, runs
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
@@ -77,12 +77,10 @@ def _start(session: Session, text: str) -> Key:
 
 def _unknown(session: Session, text: str, error: AvcError) -> AvcError:
     """What was wrong with the version; of a word that could name a run just as well, near names of both."""
-    if not isinstance(error, (UnknownArtifact, UnknownAlias)) or not set(text).isdisjoint(":@/"):
+    if not isinstance(error, UnknownArtifact) or not set(text).isdisjoint(":@/"):
         return error
     connection = session.index.connection
     known = [row[0] for row in connection.execute("SELECT id FROM run LIMIT 100000")]
-    if isinstance(error, UnknownAlias) and not near(text, known):
-        return error
     known += [row[0] for row in connection.execute("SELECT name FROM artifact WHERE deleted = 0 AND joins IS NULL")]
     close = near(text, known)
     return NotFound(

@@ -122,7 +122,8 @@ def look(session: Session, cache: StatCache, against: Against, binding: Binding,
     exact = recorded is not None and recorded[0] == binding.prefix and recorded[1] == root
     generation = recorded[2] if exact else -2
     if is_single(session, binding, root):
-        found = scan_file(workspace, binding.path, cache, follow=binding.follow)
+        objects = session.avc.store.objects_dir
+        found = scan_file(workspace, binding.path, cache, follow=binding.follow, objects=objects)
         alone = Scan(binding.path, [found], {})
         return Look(binding, start, alone, exact, generation, single=True)
 
@@ -139,6 +140,7 @@ def look(session: Session, cache: StatCache, against: Against, binding: Binding,
         binding.path,
         rows_tracked=exact,
         unstated=reading,
+        objects=session.avc.store.objects_dir,
     )
     if start != binding.path:
         return Look(binding, start, scan_name(workspace, start, cache, options), exact, generation, single=False)

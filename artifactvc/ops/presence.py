@@ -9,8 +9,9 @@ from pathlib import Path
 
 from artifactvc.core.model import Digest, Entry
 from artifactvc.errors import UnreadableFile
-from artifactvc.storage.loose import hash_file
+from artifactvc.storage.loose import digest_of_link, hash_file
 from artifactvc.storage.statcache import FileStat
+from artifactvc.storage.store import Store
 from artifactvc.storage.workspace import file_stat, kind_of
 from artifactvc.util.text import escape
 
@@ -18,12 +19,16 @@ from artifactvc.util.text import escape
 class Presence:
     """The files below *root* at or around the paths *wanted*; *known* are digests by stat.
 
+    A link to an object of *store*, as ``checkout --link symlink`` makes it, is the plain file that it leads to.
+
     Only directories that a wanted path lies in are listed, and only wanted files are
     looked at, so the cost follows the version, not whatever else is there.
     """
 
-    def __init__(self, root: Path, wanted: Iterable[str], known: Mapping[str, tuple[Sequence[int], Digest]]) -> None:
-        self._root, self._known = os.fspath(root), known
+    def __init__(
+        self, root: Path, wanted: Iterable[str], known: Mapping[str, tuple[Sequence[int], Digest]], store: Store
+    ) -> None:
+        self._root, self._known, self._store = os.fspath(root), known, store
         self._stats: dict[str, FileStat | None] = {}
         self._digests: dict[str, Digest] = {}
         self._listed: dict[str, dict[str, bool]] = {}  # directory -> name -> whether it is a directory
@@ -112,9 +117,20 @@ class Presence:
     def holds_bytes(self, path: str, entry: Entry) -> bool:
         """Whether a plain file with the bytes of *entry* stands at *path*."""
         stat = self.stat(path)
-        if stat is None or not entry.is_file or not stat_module.S_ISREG(stat.mode) or stat.size != entry.size:
+        if stat is None or not entry.is_file:
+            return False
+        if self.was_linked(path, entry):
+            return self._store.own_path(str(entry.digest)) is not None
+        if not stat_module.S_ISREG(stat.mode) or stat.size != entry.size:
             return False
         return self._digest(path, stat) == entry.digest
+
+    def was_linked(self, path: str, entry: Entry) -> bool:
+        """Whether a link to the object of the plain file *entry* stands at *path*, be the object there or not."""
+        stat = self.stat(path)
+        if stat is None or entry.kind != "f" or not stat_module.S_ISLNK(stat.mode):
+            return False
+        return digest_of_link(self._store.objects_dir, os.readlink(f"{self._root}/{path}")) == entry.digest
 
     def holds(self, path: str, entry: Entry) -> bool:
         """Whether what stands at *path* is exactly *entry*."""
@@ -123,4 +139,4 @@ class Presence:
             return False
         if entry.kind == "l":
             return stat_module.S_ISLNK(stat.mode) and os.readlink(f"{self._root}/{path}") == entry.target
-        return self.holds_bytes(path, entry) and kind_of(stat.mode) == entry.kind
+        return self.holds_bytes(path, entry) and (kind_of(stat.mode) == entry.kind or self.was_linked(path, entry))

@@ -61,6 +61,7 @@ class _Push:
     sent_files: int = 0
     last_entry: int | None = None
     landed: int = 0
+    settled: list[str] = field(default_factory=list)  # versions of an earlier push whose outcome was not known
 
 
 def push(
@@ -98,6 +99,7 @@ def _push_locked(
         if state is None:
             remote.verify_identity()
             state = _resume(session, remote)
+            versions.extend(state.settled)
             session.index.catch_up()
             continue  # what an earlier push left behind may have landed: look again
         if attempt > 3:
@@ -177,7 +179,10 @@ def _lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, 
 
 def _store(session: Session, remote: Remote, plan: Plan, state: _Push) -> None:
     """Upload every object that the plan needs and the remote lacks, noting each file in the journal."""
-    lacking = _lacking(session, remote, plan, state.stored)
+    try:
+        lacking = _lacking(session, remote, plan, state.stored)
+    except MissingObject as error:  # a manifest of ours
+        raise _gone(error, remote) from error
     if not lacking:
         return
     absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
@@ -208,11 +213,15 @@ def _bring(session: Session, remote: Remote, absent: Sequence[Digest]) -> None:
     try:
         require_objects(session, absent, "the push")
     except MissingObject as error:
-        raise MissingObject(
-            error.digest,
-            f"here, on '{remote.name}' or any other remote; nothing was pushed",
-            hint="add the files again, or fetch from a clone that has them",
-        ) from error
+        raise _gone(error, remote) from error
+
+
+def _gone(error: MissingObject, remote: Remote) -> MissingObject:
+    return MissingObject(
+        error.digest,
+        f"here, on '{remote.name}' or any other remote; nothing was pushed",
+        hint="add the files again, or fetch from a clone that has them",
+    )
 
 
 def _note(remote: Remote, line: dict[str, Any]) -> None:
@@ -325,9 +334,15 @@ def _resume(session: Session, remote: Remote) -> _Push:
             for digest, offset, stored, length, codec in line["rows"]:
                 state.stored[digest] = Place(digest, line["file"], offset, stored, length, codec)
     entries = [line for line in lines if "entry" in line]
-    if entries and not _settle(session, remote, int(entries[-1]["entry"]), entries[-1]["data"].encode()):
+    if not entries:
         return state
-    return _begin(remote) if entries else state
+    n, data = int(entries[-1]["entry"]), entries[-1]["data"].encode()
+    if not _settle(session, remote, n, data):
+        return state
+    fresh = _begin(remote)
+    fresh.last_entry, fresh.landed = n, len(decode_entry(data, n).records)
+    fresh.settled = _versions_in(remote, n)
+    return fresh
 
 
 def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:
@@ -343,6 +358,18 @@ def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:
     session.index.catch_up()
     session.say(f"an earlier push to '{remote.name}' has landed as entry {n}")
     return True
+
+
+def _versions_in(remote: Remote, n: int) -> list[str]:
+    """The versions that entry *n* brought, for people."""
+    data = remote.log.data(n)
+    found = []
+    for record in decode_entry(data, n).records if data is not None else ():
+        if record["kind"] == "version" and "set" not in record:
+            artifact = remote.rows.get("artifact", record["artifact"])
+            if artifact is not None:
+                found.append(f"{artifact['project']}/{artifact['name']}:v{record.get('number', 0)}")
+    return found
 
 
 def _begin(remote: Remote) -> _Push:

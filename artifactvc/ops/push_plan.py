@@ -86,11 +86,25 @@ def of_versions(wanted: Sequence[Candidate], chosen: Iterable[tuple[str, Digest]
     return [(entry, p) for entry, p in wanted if concerns(entry.records[p])]
 
 
+def _last_names(wanted: Sequence[Candidate]) -> dict[str, tuple[str, str]]:
+    """For each artifact that *wanted* creates or renames: the last such record, and the name that it gives.
+
+    Only the last name counts: one that conflicted and was renamed again is settled.
+    """
+    last: dict[str, tuple[str, str]] = {}
+    for entry, position in wanted:
+        record = entry.records[position]
+        if record["kind"] == "artifact" and "name" in record.get("set", {}):
+            last[record["artifact"]] = (entry.record_id(position), record["set"]["name"])
+    return last
+
+
 class _Planner:
-    def __init__(self, remote: Remote, options: PushOptions) -> None:
+    def __init__(self, remote: Remote, options: PushOptions, wanted: Sequence[Candidate]) -> None:
         self.remote, self.options, self.plan = remote, options, Plan()
         self.rows = SqliteRows(remote.connection)
         self.touched: dict[tuple[str, Digest], None] = {}
+        self.names = _last_names(wanted)
 
     def take(self, entry: LogEntry, position: int) -> None:
         record = self._pushed(entry, position)
@@ -124,37 +138,55 @@ class _Planner:
         changes = record.get("set", {})
         row = self.rows.get("artifact", record["artifact"])
         if row is None and "name" in changes:
+            changes = record["set"] = {**changes, "name": self.names[record["artifact"]][1]}
             there = holder(self.rows, changes["project"], changes["name"])
             if there is None:
                 return True
             if not self.options.join:
                 raise NameTaken(
                     f"remote '{self.remote.name}' has another artifact '{there['project']}/{there['name']}'",
-                    hint="push with --join to make your versions part of it, or rename yours with 'avc rename'",
+                    hint="push with --join to make your versions part of it, or rename yours: "
+                    f"'avc rename {self._shown(record, changes)} NEWNAME'",
                 )
             if there["type"] != changes["type"]:
-                raise Conflict(f"'{there['name']}' has type '{there['type']}' there and '{changes['type']}' here")
+                raise Conflict(
+                    f"'{there['name']}' has type '{there['type']}' on '{self.remote.name}',"
+                    f" and '{changes['type']}' here",
+                    hint=f"rename yours: 'avc rename {self._shown(record, changes)} NEWNAME'",
+                )
             self.plan.joined[record["artifact"]] = there["id"]
             record["set"], record["was"] = {"joins": there["id"]}, {}
             return True
         if row is not None and "name" in changes:
-            self._renaming(row, record)
+            if record["id"] != self.names[record["artifact"]][0]:
+                record["set"], record["was"] = {}, {}  # renamed again since
+            else:
+                self._renaming(row, record)
         elif row is not None and "description" in changes:
             self._clash(record, row, f"artifact '{row['name']}'", ("description",))
         return True
 
     def _renaming(self, row: dict[str, Any], record: Record) -> None:
-        new = record["set"]["name"]
-        if record.get("was", {}).get("name") != row["name"] and row["name"] != new:
-            raise Conflict(
-                f"'{record['was'].get('name')}' was renamed to '{row['name']}' on remote '{self.remote.name}'",
-                hint=f"run 'avc rename {new} {row['name']}' to take that name, or choose together",
-            )
+        new, there = record["set"]["name"], row["name"]
+        if record.get("was", {}).get("name") != there and there != new:
+            if not self.options.force:
+                raise Conflict(
+                    f"'{record['was'].get('name')}' was renamed to '{there}' on remote '{self.remote.name}',"
+                    f" and to '{new}' here",
+                    hint=f"run 'avc rename {there} {there}' to keep that name, or push with --force to give it yours",
+                )
+            record["was"] = {**record.get("was", {}), "name": there}
         life = name_row(self.rows, row["project"], new)
         if life["artifact"] not in (None, row["id"]):
             raise NameTaken(
-                f"the name '{new}' belongs, or belonged, to another artifact on remote '{self.remote.name}'"
+                f"the name '{new}' belongs, or belonged, to another artifact on remote '{self.remote.name}'",
+                hint=f"choose another: 'avc rename {there} NEWNAME'",
             )
+
+    def _shown(self, record: Record, changes: dict[str, Any]) -> str:
+        """The name that an artifact whose name is taken has here meanwhile (``core/records.py``)."""
+        row = self.remote.avc.index.rows.get("artifact", record["artifact"])
+        return str(row["name"] if row else changes["name"])
 
     def _version(self, record: Record) -> None:
         artifact = resolve(self.rows, record["artifact"])
@@ -245,7 +277,7 @@ def plan_push(remote: Remote, wanted: Sequence[Candidate], options: PushOptions)
 
     Raises the Conflict that refuses the whole push, before anything is uploaded (protocol N4).
     """
-    planner = _Planner(remote, options)
+    planner = _Planner(remote, options, wanted)
     plan = planner.plan
     try:
         with begin(remote.connection):

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path
-from artifactvc.core.model import Entry
+from artifactvc.core.model import Digest, Entry
 from artifactvc.core.results import Committed
-from artifactvc.errors import HostilePath, UnknownPath, UnsafeLink, UnsupportedFile
+from artifactvc.errors import HostilePath, MissingObject, UnknownPath, UnsafeLink, UnsupportedFile
 from artifactvc.ops import resolve
 from artifactvc.ops.commit import CommitOptions, land, type_conflict
 from artifactvc.ops.runs import new_run_id, whereabouts
@@ -27,6 +27,7 @@ from artifactvc.ops.session import Session, salted
 from artifactvc.storage.bulk import Batch, put_batches
 from artifactvc.storage.drafts import Draft
 from artifactvc.storage.ignore import Patterns
+from artifactvc.storage.loose import digest_of_link
 from artifactvc.storage.statcache import WIDTH
 from artifactvc.storage.workspace import DirScan, ScanOptions, kind_of, scan
 from artifactvc.storage.writer import StoreWriter
@@ -83,8 +84,10 @@ def put(
         )  # fmt: skip
         avc.drafts.save(draft)
         options = replace(options, run_fields={"job_type": run.job_type, "details": details})
-        done, _ = land(session, draft, options)
-        avc.drafts.remove(draft_id)
+        try:
+            done, _ = land(session, draft, options)
+        finally:  # refused or done: what is stored has a name now, or is garbage for gc
+            avc.drafts.remove(draft_id)
     return done
 
 
@@ -95,12 +98,15 @@ def owner() -> str:
 
 def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source) -> Iterator[Entry]:
     """Store a file, or all below a directory, and give the entries; the caller holds the store's lock."""
-    prefix, follow = what.prefix, what.follow
+    prefix, follow, objects = what.prefix, what.follow, session.avc.store.objects_dir
     if not source.is_dir() or (source.is_symlink() and not follow):
-        yield _file_entry(writer, source, prefix, follow=follow)
+        ours = source.is_symlink() and digest_of_link(objects, os.readlink(source)) is not None
+        yield _file_entry(writer, source, prefix, follow=follow or ours)
         return
     ignore = Patterns(session.avc.workspace, source) if what.ignore else None
-    options = ScanOptions(_not_tracked, ignore, follow, frozenset(), ignorable=what.ignore, unstated=True)
+    options = ScanOptions(
+        _not_tracked, ignore, follow, frozenset(), ignorable=what.ignore, unstated=True, objects=objects
+    )
     found = scan(source, ".", None, options)
     session.progress.start("Storing", total=sum(len(d.names) for d in found.directories), unit="files")
     batches, where = [], []
@@ -110,6 +116,10 @@ def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source
             if kind_of(directory.stats[position * WIDTH + 4]) == "l":
                 path = _inside(directory, name)
                 yield Entry(_at(prefix, path), "l", target=os.readlink(source / path))
+            elif name in directory.linked:
+                stat = directory.stat(position)
+                digest = _kept(session, directory.linked[name])
+                yield Entry(_at(prefix, _inside(directory, name)), "f", stat.size, digest)
             elif name in directory.followed:
                 path = _inside(directory, name)
                 yield _file_entry(
@@ -129,6 +139,13 @@ def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source
                 yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
             session.progress.advance(len(plain))
     session.progress.finish()
+
+
+def _kept(session: Session, digest: Digest) -> Digest:
+    """An object that a link leads to: it is in the store already, and its bytes are what they should be."""
+    if session.avc.store.own_path(digest) is None:
+        raise MissingObject(digest)
+    return digest
 
 
 def _not_tracked(path: str) -> bool:

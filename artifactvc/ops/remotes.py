@@ -11,7 +11,17 @@ from urllib.parse import urlsplit
 from artifactvc.core import names
 from artifactvc.core.records import holder
 from artifactvc.core.results import Cloned, Pulled, RemoteInfo
-from artifactvc.errors import BadName, NameTaken, RemoteMissing, StaleVersion, UsageError
+from artifactvc.errors import (
+    AvcError,
+    BadName,
+    Corrupt,
+    NameTaken,
+    NewerFormat,
+    RemoteMissing,
+    StaleVersion,
+    StorageError,
+    UsageError,
+)
 from artifactvc.ops import resolve
 from artifactvc.ops.complete import missing_here
 from artifactvc.ops.fetch import fetch, remote_name
@@ -24,8 +34,20 @@ from artifactvc.storage.remote import Remote, describe, read_description
 from artifactvc.storage.transport import RemoteOptions
 
 
-def add(session: Session, name: str, url: str, options: RemoteOptions, *, single_writer: bool = False) -> RemoteInfo:
-    """Configure a remote after trying what its storage can do (protocol R1)."""
+def add(
+    session: Session,
+    name: str,
+    url: str,
+    options: RemoteOptions,
+    *,
+    single_writer: bool = False,
+    must_exist: bool = False,
+) -> RemoteInfo:
+    """Configure a remote after trying what its storage can do (protocol R1).
+
+    With *must_exist* nothing is made: an address that came with somebody's ``artifacts.toml``
+    is read before anything is written there.
+    """
     names.check_remote_name(name)
     avc = session.avc
     if name in avc.remotes:
@@ -33,7 +55,13 @@ def add(session: Session, name: str, url: str, options: RemoteOptions, *, single
     if name == session.entity:
         raise BadName(f"a remote cannot be called '{name}', as this repository's entity is", hint="choose another name")
     url = absolute_url(url)
+    _check_place(session, url)
     transport = open_transport(url, options)
+    if must_exist and read_description(transport) is None:
+        raise RemoteMissing(
+            f"there is no avc remote at '{url}', which artifacts.toml names as origin",
+            hint="reach it (mount it, check the address), then run 'avc pull'; 'avc remote add origin URL' makes one",
+        )
     found = probe(transport, single_writer=single_writer)
     body = read_description(transport) if found.read_only else describe(transport, session.project)
     if body is None:
@@ -52,6 +80,26 @@ def add(session: Session, name: str, url: str, options: RemoteOptions, *, single
     if avc.origin == name:
         avc.bindings.update(lambda artifacts: None, origin=url)
     return RemoteInfo(name, url, body["id"], avc.origin == name, found.read_only, single_writer, tuple(found.notes))
+
+
+def _check_place(session: Session, url: str) -> None:
+    """A directory in the repository itself, or in what an artifact is taken from, is no place to share."""
+    if "://" in url:
+        return
+    place, root = os.path.realpath(url), os.path.realpath(session.avc.root)
+    if place == root or place.startswith(root + "/") or root.startswith(place.rstrip("/") + "/"):
+        raise UsageError(
+            f"'{url}' is, or holds, this repository: a remote needs a place of its own",
+            hint="name another directory, such as one beside the workspace",
+        )
+    for artifact in session.avc.bindings.artifacts.values():
+        for binding in artifact.paths:
+            bound = os.path.realpath(session.avc.workspace / binding.path)
+            if place == bound or place.startswith(bound + "/"):
+                raise UsageError(
+                    f"'{url}' is in '{binding.path}', which '{artifact.name}' is taken from",
+                    hint="name a directory outside it",
+                )
 
 
 def absolute_url(url: str) -> str:
@@ -153,6 +201,7 @@ def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bo
     """Read the log, then bring the bytes of the versions asked for; the workspace is not touched."""
     name = remote_name(session, name)
     fetched = fetch(session, name)
+    session.remote(name).verify_identity(to_write=False)
     objects, size = session.brought_objects, session.brought_bytes
     wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
     planned = 0
@@ -199,6 +248,26 @@ def _default_versions(session: Session) -> list[Found]:
         if version is not None and not artifact["deleted"]:
             out.append(Found(artifact, version))
     return out
+
+
+def adopt_origin(session: Session, url: str) -> str | None:
+    """Configure the origin that ``artifacts.toml`` names, if there is such a remote; else say so, and go on without."""
+    try:
+        add(session, "origin", url, RemoteOptions(), must_exist=True)
+    except (StorageError, Corrupt, NewerFormat) as error:
+        session.say(f"{error.message}: this repository has no remote yet; run 'avc init' again when it can be reached")
+        return None
+    return url
+
+
+def project_at(url: str) -> str | None:
+    """The project that a remote names as its default, or None where it cannot be asked."""
+    try:
+        body = read_description(open_transport(absolute_url(url), RemoteOptions()))
+    except AvcError:
+        return None
+    project = body.get("project") if body else None
+    return project if isinstance(project, str) else None
 
 
 def _checkouts(session: Session, wanted: Sequence[Found]) -> tuple[str, ...]:

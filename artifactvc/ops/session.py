@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.entries import LogEntry, Record, encode_entry
+from artifactvc.core.metadata import plain
 from artifactvc.core.model import Digest
 from artifactvc.core.strict import dump_json, parse_json
-from artifactvc.errors import Corrupt, MissingObject
+from artifactvc.errors import Corrupt, MissingObject, UsageError
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import LOCAL, Index
@@ -98,6 +99,7 @@ def append(session: Session, command: str, plan: Callable[[], Sequence[Record]])
     safe is that an entry can be created only once.
     """
     avc, index = session.avc, session.index
+    avc.require_feature("write")
     op = secrets.token_hex(16)
     while True:
         with begin(avc.connect()):
@@ -115,9 +117,15 @@ def append(session: Session, command: str, plan: Callable[[], Sequence[Record]])
 # ---- salted objects -------------------------------------------------------------------------
 
 
-def salted(value: Any) -> bytes:
-    """*value* as an object whose digest tells nothing about it (design, section 3, "Log entry")."""
-    return dump_json({"salt": secrets.token_hex(16), "value": value}) + b"\n"
+def salted(value: Any, what: str = "the metadata") -> bytes:
+    """*value* as an object whose digest tells nothing about it (design, section 3, "Log entry").
+
+    UsageError, naming *what* it is, for a value that no reader would take (protocol H2).
+    """
+    try:
+        return dump_json({"salt": secrets.token_hex(16), "value": plain(value, what)}) + b"\n"
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error), hint="write it as text, or leave it out") from error
 
 
 def unsalted(data: bytes) -> Any:
@@ -136,7 +144,9 @@ def read_salted(session: Session, digest: Digest | None, default: Any) -> Any:
         return unsalted(session.node(digest))
     except MissingObject:
         session.say("some descriptions or metadata are not here: run 'avc fetch' when the remote can be reached")
-        return default
+    except Corrupt as error:
+        session.say(f"some descriptions or metadata are damaged, and left out: {error.message}")
+    return default
 
 
 @contextmanager

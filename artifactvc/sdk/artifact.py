@@ -182,7 +182,7 @@ class Artifact(ArtifactFields, ArtifactContent):
                 prepared = self._on_newest(session, project, prepared)
             options = CommitOptions(
                 self._description, tuple(aliases), tuple(tags), self._metadata or None, self._ttl_text(), run_id,
-                command="log", ttl_checked=True,
+                command="log",
             ).checked()  # fmt: skip
             found: list[Found] = []
 

@@ -14,30 +14,31 @@ from __future__ import annotations
 import html
 import importlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Final, Protocol
 
 from artifactvc.errors import Corrupt
+from artifactvc.sdk.table_cells import Cell, same, show_cell
 from artifactvc.sdk.table_types import (
     KEYS,
-    Cell,
+    Column,
     ColumnType,
-    Link,
     Stored,
+    checked_columns,
     column_type,
     decode_type,
     encode_type,
+    is_frame,
+    items_of,
+    listed,
     load_column,
-    same,
-    show_cell,
+    of_frame,
+    spread,
     store_column,
-    to_cell,
-    to_cells,
+    take,
+    to_columns,
+    to_rows,
 )
-
-Column = str | int
-"""The name of a column."""
 
 LOG_MODES: Final = ("IMMUTABLE", "MUTABLE", "INCREMENTAL")
 
@@ -62,24 +63,24 @@ class Value:
     MAX_BYTES: ClassVar[int] = 256 << 20
     """How large its JSON may be: it is held in memory, several times over."""
 
-    def encode(self, source: Source) -> bytes:
-        """The bytes of the entry in *source*. Raises ValueError for what cannot be stored there."""
+    def body(self, source: Source) -> dict[str, Any]:
+        """What `encode` writes. Raises ValueError or TypeError for what cannot be stored in *source*."""
         raise NotImplementedError
+
+    def encode(self, source: Source) -> bytes:
+        """The bytes of the entry in *source*. Raises ValueError or TypeError for what cannot be stored there."""
+        data = json.dumps(self.body(source), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+        if len(data) > self.MAX_BYTES:
+            raise ValueError(
+                f"a {self.type_name} of {len(data)} bytes is larger than {self.MAX_BYTES}; "
+                "split it, and add a PartitionedTable of the parts"
+            )
+        return data
 
     @classmethod
     def decode(cls, body: dict[str, Any], source: Source) -> Value:
         """The value whose JSON is *body*, an entry of *source*. Raises Corrupt for what `encode` never writes."""
         raise NotImplementedError
-
-    def _dump(self, body: dict[str, Any]) -> bytes:
-        data = json.dumps({"_type": self.type_name, **body}, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        encoded = data.encode()
-        if len(encoded) > self.MAX_BYTES:
-            raise ValueError(
-                f"a {self.type_name} of {len(encoded)} bytes is larger than {self.MAX_BYTES}; "
-                "split it, and add a PartitionedTable of the parts"
-            )
-        return encoded
 
 
 class Table(Value):
@@ -121,18 +122,17 @@ class Table(Value):
         Raises ValueError for a row of another width, TypeError for a value of another type.
         """
         if log_mode not in LOG_MODES:
-            raise ValueError(f"bad log_mode '{log_mode}': it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
+            raise ValueError(f"bad log_mode {show_cell(log_mode)}: it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
         given = next((one for one in (dataframe, data, rows) if one is not None), ())
         if dataframe is not None or is_frame(given):
             columns, given = of_frame(given)
         self.columns: list[Column] = checked_columns(("Input", "Output", "Expected") if columns is None else columns)
         self.data: list[list[Cell]] = []
         self.log_mode: str = log_mode
-        self._links: dict[Column, tuple[Table | str, str]] = {}
         types = ["any"] * len(self.columns) if allow_mixed_types else spread(dtype, self.columns, "dtype")
         flags = spread(optional, self.columns, "optional")
         self._types = [ColumnType(column_type(one).kind, bool(flag)) for one, flag in zip(types, flags, strict=True)]
-        self._extend(rows_of(given))
+        self._extend(items_of(given, "'data'"))
 
     # ---- rows ------------------------------------------------------------------------------------
 
@@ -151,20 +151,20 @@ class Table(Value):
     def __len__(self) -> int:
         return len(self.data)
 
-    def _extend(self, rows: Iterable[Any]) -> None:
+    def _extend(self, rows: list[Any]) -> None:
         """Add *rows*: all of them, or none and an error."""
-        taken = [list(row) for row in rows]
-        columns = transposed(taken, self.columns)
-        pairs = zip(self.columns, self._types, columns, strict=True)
-        filled = [take(name, column, values) for name, column, values in pairs]
+        start = len(self.data)
+        lists = [items_of(row, f"row {index}") for index, row in enumerate(rows, start)]
+        columns = to_columns(lists, self.columns, start)
+        filled = [take(*one) for one in zip(self.columns, self._types, columns, strict=True)]
         self._types = [column for column, _ in filled]
-        self.data += to_rows([cells for _, cells in filled], len(taken))
+        self.data += to_rows([cells for _, cells in filled], len(lists))
 
     # ---- columns ---------------------------------------------------------------------------------
 
     def add_column(self, name: str, data: Any, optional: bool = False) -> None:
         """Add a column with one value for each row; to a table without columns, as many rows as it has values."""
-        values = list(rows_of(data))
+        values = items_of(data, f"column '{name}'")
         if self.columns and len(values) != len(self.data):
             raise ValueError(f"column '{name}' has {len(values)} values, and the table {len(self.data)} rows")
         self._add_columns({name: values}, optional)
@@ -221,11 +221,10 @@ class Table(Value):
         if isinstance(table, Table):
             table._at(table_col)
             if any(one is self for one in table._reached()):
-                raise ValueError("two tables cannot be keys to each other, nor one to itself")
+                raise ValueError(f"column '{col_name}' would lead back to its own table")
         elif not (isinstance(table, str) and table.endswith(self.suffix)):
             raise ValueError(f"{show_cell(table)} is no Table and no path that ends with '{self.suffix}'")
-        self._retype(at, ColumnType("foreignKey"))
-        self._links[col_name] = table, table_col
+        self._retype(at, ColumnType("foreignKey", link=(table, table_col)))
 
     def _at(self, name: Column) -> int:
         if name not in self.columns:
@@ -250,56 +249,15 @@ class Table(Value):
     def _reached(self) -> Iterator[Table]:
         """This table, and those that its foreign keys lead to."""
         yield self
-        for table, _ in self._links.values():
-            if isinstance(table, Table):
-                yield from table._reached()
+        for column in self._types:
+            if column.link is not None and isinstance(column.link[0], Table):
+                yield from column.link[0]._reached()
 
     # ---- stored, compared, shown -----------------------------------------------------------------
 
-    def encode(self, source: Source) -> bytes:
-        """The table as JSON. Raises ValueError or TypeError for what was put into `data` and cannot stand there."""
-        return self._dump(self._body(source))
-
-    def _body(self, source: Source) -> dict[str, Any]:
-        names = checked_columns(self.columns)
-        if len(self.data) > self.MAX_ARTIFACT_ROWS:
-            raise ValueError(
-                f"a table of {len(self.data)} rows has more than Table.MAX_ARTIFACT_ROWS, {self.MAX_ARTIFACT_ROWS}; "
-                "split it, and add a PartitionedTable of the parts"
-            )
-        if len(names) != len(self._types):
-            raise ValueError(
-                f"the columns are {listed(names)}, and the rows were added for {len(self._types)} columns"
-            )
-        types, values = {}, []
-        marks: dict[str, dict[str, Any]] = {"nan": {}, "timestamps": {}}
-        for name, known, raw in zip(names, self._types, transposed(self.data, names), strict=True):
-            column, cells = take(name, known, raw)
-            stored = store_column(column, cells)
-            types[str(name)] = encode_type(column, self._link(name, column, source))
-            values.append(stored.values)
-            marks["nan"] |= {str(name): stored.nan} if stored.nan else {}
-            marks["timestamps"] |= {str(name): stored.timestamps} if stored.timestamps else {}
-        return {
-            "_type": self.type_name,
-            "column_types": {"params": {"type_map": types}, "wb_type": "typedDict"},
-            "columns": names,
-            "data": to_rows(values, len(self.data)),
-            "log_mode": self.log_mode,
-            "ncols": len(names),
-            "nrows": len(self.data),
-            **{key: found for key, found in marks.items() if found},
-        }
-
-    def _link(self, name: Column, column: ColumnType, source: Source) -> Link | None:
-        if column.kind != "foreignKey":
-            return None
-        table, at = self._links[name]
-        path = _place_of(table, source) if isinstance(table, Table) else table
-        if path is None or path not in source.paths(path):
-            shown = "the table" if path is None else f"'{path}'"
-            raise ValueError(f"{shown} that column '{name}' is a key to is not in the artifact; add it first")
-        return Link(path, at)
+    def body(self, source: Source) -> dict[str, Any]:
+        """The table for JSON. Raises ValueError or TypeError for what was put into `data` and cannot stand there."""
+        return _body_of(self, source)
 
     @classmethod
     def decode(cls, body: dict[str, Any], source: Source) -> Table:
@@ -308,42 +266,16 @@ class Table(Value):
         Raises Corrupt, or UnsupportedError where a column is kept in a file of NumPy's.
         """
         try:
-            return cls._load(body)
+            return _table_of(body)
         except (TypeError, ValueError) as cause:
             raise Corrupt(str(cause)) from cause
-
-    @classmethod
-    def _load(cls, body: dict[str, Any]) -> Table:
-        names, rows = body.get("columns"), body.get("data")
-        if not isinstance(names, list) or not isinstance(rows, list):
-            raise ValueError("it has no columns or no data")
-        table = cls(names, log_mode=body.get("log_mode", "IMMUTABLE"))
-        if body.get("ncols", len(names)) != len(names) or body.get("nrows", len(rows)) != len(rows):
-            raise ValueError("it has other rows and columns than it says")
-        columns = transposed(rows, names)
-        types = _member(_member(_member(body, "column_types"), "params"), "type_map")
-        nan, timestamps = _member(body, "nan"), _member(body, "timestamps")
-        filled = []
-        for at, name in enumerate(names):
-            key = str(name)
-            try:
-                column, link = decode_type(types[key]) if key in types else (ColumnType("any", True), None)
-                cells = load_column(column, Stored(columns[at], nan.get(key, []), timestamps.get(key, [])))
-                table._types[at] = column.including_all(cells)
-            except (TypeError, ValueError) as cause:
-                raise ValueError(f"column '{name}' {cause}") from None
-            filled.append(cells)
-            if link is not None:
-                table._links[name] = link.table, link.column
-        table.data = to_rows(filled, len(rows))
-        return table
 
     def __eq__(self, other: object) -> bool:
         """Whether both would be stored as the same bytes."""
         if not isinstance(other, Table):
             return NotImplemented
-        about = (self.columns, self._types, self._links, self.log_mode)
-        return about == (other.columns, other._types, other._links, other.log_mode) and same(self.data, other.data)
+        about = (self.columns, self._types, self.log_mode) == (other.columns, other._types, other.log_mode)
+        return about and same(self.data, other.data)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -354,13 +286,82 @@ class Table(Value):
         return _to_html(self.columns, self.data)
 
 
-# ---- stored ---
+# ---- JSON ----------------------------------------------------------------------------------------
+
+
+def _body_of(table: Table, source: Source) -> dict[str, Any]:
+    names, count = checked_columns(table.columns), len(table.data)
+    if count > table.MAX_ARTIFACT_ROWS:
+        raise ValueError(
+            f"a table of {count} rows has more than Table.MAX_ARTIFACT_ROWS, {table.MAX_ARTIFACT_ROWS}; "
+            "split it, and add a PartitionedTable of the parts"
+        )
+    if len(names) != len(table._types):
+        raise ValueError(f"the columns are {listed(names)}, and rows were added for {len(table._types)} columns")
+    types, values = {}, []
+    nan: dict[str, Any] = {}
+    timestamps: dict[str, Any] = {}
+    for name, known, raw in zip(names, table._types, to_columns(table.data, names), strict=True):
+        column, cells = take(name, known, raw)
+        stored = store_column(column, cells)
+        types[str(name)] = encode_type(column, _linked(name, column, source))
+        values.append(stored.values)
+        if stored.nan:
+            nan[str(name)] = stored.nan
+        if stored.timestamps:
+            timestamps[str(name)] = stored.timestamps
+    body = {
+        "_type": table.type_name,
+        "column_types": {"params": {"type_map": types}, "wb_type": "typedDict"},
+        "columns": names,
+        "data": to_rows(values, count),
+        "log_mode": table.log_mode,
+        "ncols": len(names),
+        "nrows": count,
+    }
+    return body | ({"nan": nan} if nan else {}) | ({"timestamps": timestamps} if timestamps else {})
+
+
+def _linked(name: Column, column: ColumnType, source: Source) -> str:
+    """The path of the table in *source* that a foreign key leads to; of other columns none."""
+    if column.link is None:
+        return ""
+    table = column.link[0]
+    path = _place_of(table, source) if isinstance(table, Table) else str(table)
+    if path is None or path not in source.paths(path):
+        shown = "the table" if path is None else f"'{path}'"
+        raise ValueError(f"column '{name}': {shown} that it is a key to is not in the artifact; add it first")
+    return path
+
+
+def _table_of(body: dict[str, Any]) -> Table:
+    names, rows = body.get("columns"), body.get("data")
+    if not isinstance(names, list) or not isinstance(rows, list):
+        raise ValueError("it has no columns or no data")
+    if body.get("ncols", len(names)) != len(names) or body.get("nrows", len(rows)) != len(rows):
+        raise ValueError("its rows and columns are not as many as it says")
+    table = Table(names, log_mode=body.get("log_mode", "IMMUTABLE"))
+    types = _member(_member(_member(body, "column_types"), "params"), "type_map")
+    nan, timestamps = _member(body, "nan"), _member(body, "timestamps")
+    filled = []
+    for name, values in zip(names, to_columns(rows, names), strict=True):
+        key = str(name)
+        try:
+            column = decode_type(types[key]) if key in types else ColumnType("any", optional=True)
+            cells = load_column(column, Stored(values, nan.get(key, []), timestamps.get(key, [])))
+            filled.append((column.including_all(cells), cells))
+        except (TypeError, ValueError) as cause:
+            raise ValueError(f"column '{key:.40}': {cause}") from cause
+    table._types = [column for column, _ in filled]
+    table.data = to_rows([cells for _, cells in filled], len(rows))
+    return table
+
 
 def _member(body: dict[str, Any], key: str) -> dict[str, Any]:
     """The dictionary at *key*, empty if there is none."""
     found = body.get(key)
     if found is not None and not isinstance(found, dict):
-        raise ValueError(f"its '{key}' are no dictionary")
+        raise ValueError(f"its '{key}' is no dictionary")
     return found or {}
 
 

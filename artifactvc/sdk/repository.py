@@ -100,9 +100,10 @@ class Repository:
         workspace = Path(os.path.abspath(directory))
         if project is not None:
             names.check_project(project)
-        chosen = project or variable(environ, "PROJECT") or project_from(workspace)
         root = workspace / avcdir.NAME
-        created = avcdir.create(root, chosen)
+        there = (root / "config.toml").is_file()
+        chosen = project or variable(environ, "PROJECT") or ("" if there else cls._project_for(workspace))
+        created = avcdir.create(root, chosen or project_from(workspace))
         repository = cls(AvcDir(root), environ, progress)
         if project is not None and not created and repository.project != project:
             repository.config_set("project", project)
@@ -110,8 +111,25 @@ class Repository:
         repository._session.index  # noqa: B018  the index is made now, not at the first question
         url = repository._session.avc.bindings.origin
         if url is not None and not repository._session.avc.remotes:
-            repository.remote_add("origin", url, options=RemoteOptions())
+            from artifactvc.ops import remotes
+
+            url = remotes.adopt_origin(repository._session, url)
         return repository, Initialized(str(root), repository.project, created, url)
+
+    @staticmethod
+    def _project_for(workspace: Path) -> str:
+        """The project of a new repository: that of the origin in ``artifacts.toml``, else of its artifacts.
+
+        So after ``git clone`` names mean the same as where they were written.
+        """
+        if not (workspace / bindings.FILE).is_file():
+            return project_from(workspace)
+        from artifactvc.ops import remotes
+
+        written = bindings.Bindings(workspace, workspace / avcdir.NAME / "locks" / "bindings")
+        found = remotes.project_at(written.origin) if written.origin else None
+        projects = [key[0] for key in written.artifacts]
+        return found or (projects[0] if projects else project_from(workspace))
 
     @classmethod
     def clone(

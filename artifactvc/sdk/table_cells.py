@@ -150,6 +150,8 @@ def _of_packages(value: Any, depth: int) -> Cell:
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if pandas is not None and value is pandas.NA:
         return None
+    if pandas is not None and isinstance(value, pandas.Series | pandas.Index):
+        return to_cell(values_of(value), depth)
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         value = _tamed(value)
     elif not callable(getattr(value, "tolist", None)):
@@ -157,8 +159,18 @@ def _of_packages(value: Any, depth: int) -> Cell:
     return to_cell(value.tolist(), depth + 1)
 
 
+def values_of(series: Any) -> list[Any]:
+    """The values of a Series of pandas; what it calls missing is None, but among floats NaN."""
+    values: list[Any] = series.tolist()
+    if series.dtype.kind == "f":
+        return values
+    return [None if isinstance(value, float) and value != value else value for value in values]
+
+
 def _tamed(array: Any) -> Any:
     """The array, or number of NumPy, in a type whose ``tolist`` gives Python's own values."""
+    if array.dtype.kind in "mV":  # of some spans of time, and of moments in records, it gives bare numbers too
+        raise TypeError(f"a table cannot hold a '{array.dtype}' of NumPy")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype("float64")
     if array.dtype.kind == "M":

@@ -8,13 +8,14 @@ name the places, so that what comes back is what went in (`Stored`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from artifactvc.errors import UnsupportedError
-from artifactvc.sdk.table_cells import SCALARS, Cell, show_cell, to_cell, to_cells
+from artifactvc.sdk.table_cells import SCALARS, Cell, show_cell, to_cell, to_cells, values_of
 
 Column = str | int
 """The name of a column."""
@@ -60,6 +61,8 @@ class ColumnType:
 
     kind: str = "unknown"
     optional: bool = False
+    link: tuple[Any, str] | None = None
+    """Of a foreign key: the other table, or its path in the artifact, and the column there."""
 
     def including(self, kind: str) -> ColumnType | None:
         """The type after a cell of *kind* came to the column, or None if there is no place for it."""
@@ -87,12 +90,13 @@ class ColumnType:
         return result
 
     def misfit(self, cell: Cell) -> str:
-        """Why *cell* has no place in the column; to stand after the column's name."""
+        """Why *cell* has no place in the column."""
         if cell is None:
-            return f"({self.kind}) cannot hold None; an optional column could"
+            return "None, and the column is not optional"
+        what = f"{show_cell(cell)} is of type '{kind_of(cell)}'"
         if self.kind in KEYS:
-            return f"is a key and cannot hold {show_cell(cell)}: keys are text"
-        return f"({self.kind}) cannot hold {show_cell(cell)} ({kind_of(cell)}); a column of type 'any' could"
+            return f"{what}, and a key is text"
+        return f"{what}, and the column of type '{self.kind}'; a column of mixed types is of type 'any'"
 
 
 def column_type(dtype: object) -> ColumnType:
@@ -103,8 +107,8 @@ def column_type(dtype: object) -> ColumnType:
     numpy = sys.modules.get("numpy")
     if dtype is None:
         return ColumnType()
-    if isinstance(dtype, ColumnType):
-        return dtype
+    if isinstance(dtype, ColumnType) and dtype.kind not in KEYS:
+        return ColumnType(dtype.kind)
     if isinstance(dtype, str) and dtype in _NAMES - KEYS:
         return ColumnType(dtype)
     if dtype is Any or dtype is object:
@@ -122,19 +126,11 @@ def column_type(dtype: object) -> ColumnType:
     raise TypeError(f"no type of a column: {show_cell(dtype)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What a foreign key points to: a column of another table, named by its path in the artifact."""
-
-    table: str
-    column: str
-
-
-def encode_type(column: ColumnType, link: Link | None = None) -> dict[str, Any]:
-    """The type as W&B writes it: what may be None is a union, its members by name, in one order."""
+def encode_type(column: ColumnType, table: str = "") -> dict[str, Any]:
+    """The type as W&B writes it; what may be None is a union. *table* is the path that a foreign key leads to."""
     alone: dict[str, Any] = {"wb_type": _STORED_AS.get(column.kind, column.kind)}
-    if link is not None:
-        alone["params"] = {"table": link.table, "col_name": link.column}
+    if column.link is not None:
+        alone["params"] = {"table": table, "col_name": column.link[1]}
     if not column.optional:
         return alone
     none = {"wb_type": "none"}
@@ -142,26 +138,26 @@ def encode_type(column: ColumnType, link: Link | None = None) -> dict[str, Any]:
     return {"params": {"allowed_types": both}, "wb_type": "union"}
 
 
-def decode_type(body: object) -> tuple[ColumnType, Link | None]:
+def decode_type(body: object) -> ColumnType:
     """The type that *body* says. What W&B knows and a table here does not is ``any``: its cells stay as they are.
 
     Raises ValueError if it is no type at all, UnsupportedError for cells that are kept elsewhere.
     """
     if not isinstance(body, dict) or not isinstance(body.get("wb_type"), str):
-        raise ValueError("is of no type")
+        raise ValueError("its type is none")
     params = body.get("params")
     params = params if isinstance(params, dict) else {}
     if body["wb_type"] == "union":
         members = params.get("allowed_types")
         if not isinstance(members, list):
-            raise ValueError("is a union of nothing")
+            raise ValueError("its type is a union of nothing")
         flags = [isinstance(member, dict) and member.get("wb_type") == "none" for member in members]
         others = [member for member, is_none in zip(members, flags, strict=True) if not is_none]
         if len(others) == 1 and not (isinstance(others[0], dict) and others[0].get("wb_type") == "union"):
-            found, link = decode_type(others[0])
+            found = decode_type(others[0])
         else:
-            found, link = ColumnType("any" if others else "unknown"), None
-        return replace(found, optional=any(flags)), link
+            found = ColumnType("any" if others else "unknown")
+        return replace(found, optional=any(flags))
     kind = _READ_AS.get(body["wb_type"], body["wb_type"])
     if params.get("serialization_path") is not None:
         raise UnsupportedError(
@@ -169,11 +165,11 @@ def decode_type(body: object) -> tuple[ColumnType, Link | None]:
             hint="read it with W&B's own library, and store the column as lists",
         )
     if kind != "foreignKey":
-        return ColumnType(kind if kind in _NAMES else "any"), None
+        return ColumnType(kind if kind in _NAMES else "any")
     table, name = params.get("table"), params.get("col_name")
     if not isinstance(table, str) or not isinstance(name, str):
-        raise ValueError("is a key to nothing")
-    return ColumnType(kind), Link(table, name)
+        raise ValueError("it is a key that leads nowhere")
+    return ColumnType(kind, link=(table, name))
 
 
 # ---- stored columns ------------------------------------------------------------------------------
@@ -188,7 +184,7 @@ class Stored:
     that kind is empty, since its type says it.
     """
 
-    values: list[Any]
+    values: Sequence[Any]
     nan: list[Any] | bool
     timestamps: list[Any]
 
@@ -207,6 +203,8 @@ def store_column(column: ColumnType, cells: list[Cell]) -> Stored:
 
 def load_column(column: ColumnType, stored: Stored) -> list[Cell]:
     """The cells that `store_column` was given. Raises ValueError if *stored* is not what it makes."""
+    if not isinstance(stored.timestamps, list) or not (stored.nan is True or isinstance(stored.nan, list)):
+        raise ValueError("its marks are no list")
     try:
         cells = to_cells(stored.values)
         if column.kind == "timestamp":
@@ -280,19 +278,18 @@ def _at(holder: Any, step: Any) -> Any:
     raise ValueError(f"there is no place {show_cell(step)}")
 
 
-# ---- reading what is given -----------------------------------------------------------------------
+# ---- rows and columns ----------------------------------------------------------------------------
 
 
 def checked_columns(columns: Iterable[Column]) -> list[Column]:
-    if isinstance(columns, str):
-        raise TypeError(f"columns is a list of names, not the text {show_cell(columns)}")
-    names = [to_cell(name) for name in columns]
+    """The names of the columns, if they are names and each its own."""
+    names = [to_cell(name) for name in items_of(columns, "'columns'")]
     for name in names:
         if type(name) not in (str, int):
             raise TypeError(f"columns are called by text or integers, not {show_cell(name)}")
-    if len(set(map(str, names))) != len(names):
-        twice = next(name for at, name in enumerate(names) if str(name) in map(str, names[:at]))
-        raise ValueError(f"two columns are called '{twice}'")
+    seen = Counter(map(str, names))
+    if len(seen) != len(names):
+        raise ValueError(f"two columns are called {listed(name for name, count in seen.items() if count > 1)}")
     return names
 
 
@@ -301,64 +298,60 @@ def spread(value: Any, columns: list[Column], what: str) -> list[Any]:
     if not isinstance(value, list):
         return [value] * len(columns)
     if len(value) != len(columns):
-        raise ValueError(f"{what} is for {len(value)} columns, and the table has {len(columns)}")
+        raise ValueError(f"'{what}' is for {len(value)} columns, and the table has {len(columns)}")
     return value
 
 
+def items_of(given: Any, what: str) -> list[Any]:
+    """The items of a list, an array or another iterable; TypeError if *what* is one value."""
+    if not isinstance(given, list | tuple):
+        given = to_cell(given) if hasattr(given, "tolist") else given
+        if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+            raise TypeError(f"{what} is a '{type(given).__name__}', not a list")
+    return list(given)
+
+
 def is_frame(value: object) -> bool:
+    """Whether *value* is a DataFrame of pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
-def of_frame(frame: Any) -> tuple[list[Column], list[list[Cell]]]:
-    """Columns and rows of a DataFrame; what it calls missing is None, but in columns of floats NaN."""
+def of_frame(frame: Any) -> tuple[list[Column], list[list[Any]]]:
+    """The columns and rows of a DataFrame, without its index."""
     if not is_frame(frame):
-        raise TypeError(f"dataframe is a '{type(frame).__name__}', not a pandas DataFrame")
-    columns = []
-    for at in range(len(frame.columns)):
-        series = frame.iloc[:, at]
-        values = series.tolist()
-        if series.dtype.kind != "f":
-            values = [None if isinstance(value, float) and value != value else value for value in values]
-        columns.append(values)
+        raise TypeError(f"'dataframe' is a '{type(frame).__name__}', not a pandas DataFrame")
+    columns = [values_of(frame.iloc[:, at]) for at in range(len(frame.columns))]
     return list(frame.columns), to_rows(columns, len(frame))
 
 
-def rows_of(given: Any) -> Iterable[Any]:
-    """The rows, or the values of a column, that a caller gives as a sequence or an array."""
-    return given if isinstance(given, Iterable) and not hasattr(given, "tolist") else to_cell(given)
-
-
-def transposed(rows: list[list[Any]], columns: list[Column]) -> list[tuple[Any, ...]]:
-    """The values by column. Raises ValueError if a row is of another width."""
-    for index, row in enumerate(rows):
+def to_columns(rows: list[Any], names: list[Column], start: int = 0) -> list[tuple[Any, ...]]:
+    """The values of *rows*, of which the first is number *start*, by column. ValueError if one is of another width."""
+    for index, row in enumerate(rows, start):
         if not isinstance(row, list):
-            raise TypeError(f"row {index} is a '{type(row).__name__}', not a list of values")
-        if len(row) != len(columns):
-            raise ValueError(
-                f"row {index} has {len(row)} values, and the table {len(columns)} columns: {listed(columns)}"
-            )
-    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+            raise TypeError(f"row {index} is a '{type(row).__name__}', not a list")
+        if len(row) != len(names):
+            raise ValueError(f"row {index} has {len(row)} values, and the table {len(names)} columns: {listed(names)}")
+    return list(zip(*rows, strict=True)) if rows else [()] * len(names)
 
 
-def to_rows(columns: list[list[Any]], length: int) -> list[list[Any]]:
+def to_rows(columns: Sequence[Sequence[Any]], length: int) -> list[list[Any]]:
+    """The values of *columns*, all of *length*, by row."""
     return list(map(list, zip(*columns, strict=True))) if columns else [[] for _ in range(length)]
 
 
 def take(name: Column, column: ColumnType, values: Iterable[object]) -> tuple[ColumnType, list[Cell]]:
-    """The cells that *values* make in a column, and its type with them; an error says which column."""
+    """The type of *column* with *values*, and their cells; an error says which column."""
     try:
         cells = to_cells(values)
         return column.including_all(cells), cells
     except TypeError as cause:
-        raise TypeError(f"column '{name}' {cause}") from None
+        raise TypeError(f"column '{name}': {cause}") from cause
     except ValueError as cause:
-        raise ValueError(f"column '{name}' {cause}") from None
+        raise ValueError(f"column '{name}': {cause}") from cause
 
 
 def listed(names: Iterable[object]) -> str:
     """*names* for a message, cut short."""
-    found = [f"'{name}'" for name in names]
+    found = [f"'{name!s:.40}'" for name in names]
     return ", ".join(found[:20]) + (" …" if len(found) > 20 else "") or "none"
-
-

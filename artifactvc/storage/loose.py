@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from artifactvc.core.model import Digest
+from artifactvc.core.model import Digest, is_digest
 from artifactvc.util.files import write_all
 from artifactvc.util.hashing import StreamDigest
 
@@ -35,6 +35,16 @@ _NO_RANGE: Final = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, e
 def own_path(objects: Path, digest: Digest) -> Path:
     """Where the larger object *digest* is, or would be."""
     return objects / digest[:2] / digest[2:]
+
+
+def digest_of_link(objects: Path | None, target: str) -> Digest | None:
+    """The object whose own path in *objects* a link names as its *target*, or None; it may not be there any more."""
+    above, _, rest = target.rpartition("/")
+    directory, _, two = above.rpartition("/")
+    if objects is None or len(two) != 2 or not is_digest(two + rest):
+        return None
+    known = os.fspath(objects)
+    return two + rest if directory == known or os.path.realpath(directory) == os.path.realpath(known) else None
 
 
 def clone(source: int, target: int) -> bool:

@@ -18,7 +18,7 @@ import json
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -63,13 +63,19 @@ def read_description(transport: Transport) -> dict[str, Any] | None:
         raise Corrupt(f"{what} does not describe a remote", hint="is this the right address?")
     if body.get("format") != 1:
         raise NewerFormat(f"the remote '{transport.url}'", f"format {str(body.get('format'))[:20]}")
-    needed = body.get("features", {}).get("read", []) if isinstance(body.get("features"), dict) else []
-    unknown = sorted(set(map(str, needed)) - KNOWN_FEATURES["read"])
-    if unknown:
-        raise NewerFormat(f"the remote '{transport.url}'", f"feature '{unknown[0][:40]}'")
+    require_features(body, "read", transport.url)
     if len(body["id"]) != 32 or not set(body["id"]) <= set("0123456789abcdef"):
         raise Corrupt(f"{what} holds a bad remote id")
     return body
+
+
+def require_features(body: Mapping[str, Any], deed: str, url: str) -> None:
+    """Refuse to *deed* (read, write) where ``avc.json`` asks for what this version does not know."""
+    features = body.get("features")
+    needed = features.get(deed, []) if isinstance(features, dict) else []
+    unknown = sorted(set(map(str, needed if isinstance(needed, list) else [needed])) - KNOWN_FEATURES[deed])
+    if unknown:
+        raise NewerFormat(f"the remote '{url}'", f"feature '{unknown[0][:40]}'" + (f" to {deed}" * (deed != "read")))
 
 
 def describe(transport: Transport, project: str) -> dict[str, Any]:
@@ -210,13 +216,29 @@ class Remote:
         if not self.log.create(n, data) and self.log.data(n) != data:
             raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
 
-    def verify_identity(self) -> None:
-        """Refuse to write to a remote that is another one than was added (protocol R3)."""
+    def verify_identity(self, *, to_write: bool = True) -> None:
+        """Refuse a remote that is another one than was added, or whose log was rewound or forked (protocol R3).
+
+        Before anything is written to it, and whenever its bytes are wanted: ``avc.json``, and
+        the last entry that was read, are read again.
+        """
         found = read_description(self.transport)
         if found is None or found["id"] != self.id:
             raise BrokenChain(
                 f"remote '{self.name}' at '{self.url}' is not the one that was added",
                 hint="it was wiped or replaced; run 'avc remote remove' and 'avc remote add' if that was meant",
+            )
+        if to_write:
+            require_features(found, "write", self.url)
+        n = self.head()[0]
+        if n < 0:
+            return
+        there = self.transport.read_many([f"log/{entry_name(n)}"], limit=MAX_BYTES)[0]
+        if there != self.log.data(n):
+            gone = "is gone" if there is None else "is not the one that was read before"
+            raise BrokenChain(
+                f"entry {n} of remote '{self.name}' {gone}",
+                hint="it was restored, wiped or replaced; if that was meant, remove the remote and add it again",
             )
 
     # ---- where objects are --------------------------------------------------------------------

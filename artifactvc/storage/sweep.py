@@ -129,8 +129,11 @@ def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
         store.places.register_pack(new, pack.table, size)
 
 
-def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) -> SettleResult:
-    """Empty the parts of the trash made before *older_than* (epoch seconds), after moving back what is needed."""
+def settle(store: Store, needed: Callable[[Digest], bool], older_than: float, *, dry_run: bool = False) -> SettleResult:
+    """Empty the parts of the trash made before *older_than* (epoch seconds), after moving back what is needed.
+
+    With *dry_run* only say what would be moved back and removed.
+    """
     restored = removed = size = 0
     if not store.trash_dir.is_dir():
         return SettleResult(0, 0, 0)
@@ -139,25 +142,25 @@ def settle(store: Store, needed: Callable[[Digest], bool], older_than: float) ->
             continue
         young = directory.stat().st_mtime > older_than
         for path in sorted(directory.iterdir()):
-            back = 0 if directory.name == DAMAGED else _restore(store, path, needed)
-            restored += back
-            if back or young:
+            lacking = 0 if directory.name == DAMAGED else _lacking(store, path, needed)
+            restored += lacking
+            if lacking and not dry_run:
+                move_back(path, store.objects_dir, store.packs, store.places)
+            if lacking or young:
                 continue
             size += path.stat().st_size
             removed += 1
-            path.unlink()
-        if not young and not any(directory.iterdir()):
+            if not dry_run:
+                path.unlink()
+        if not dry_run and not young and not any(directory.iterdir()):
             directory.rmdir()
     return SettleResult(restored, removed, size)
 
 
-def _restore(store: Store, path: Path, needed: Callable[[Digest], bool]) -> int:
-    """Move *path* back if something in it is needed and no longer here; how many objects that saves."""
+def _lacking(store: Store, path: Path, needed: Callable[[Digest], bool]) -> int:
+    """How many objects in *path* are needed and no longer here."""
     wanted = [digest for digest in objects_in(path) if needed(digest)]
-    lacking = set(wanted) - store.has(wanted) if wanted else set()
-    if lacking:
-        move_back(path, store.objects_dir, store.packs, store.places)
-    return len(lacking)
+    return len(set(wanted) - store.has(wanted)) if wanted else 0
 
 
 def set_aside(store: Store, path: Path) -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from artifactvc.core.manifest import check_path
+from artifactvc.core.model import Digest
 from artifactvc.core.nodes import check_target
 from artifactvc.errors import HostilePath, OutsideWorkspace, UnreadableFile, UnsafeLink, UnsupportedFile
 from artifactvc.storage.ignore import Asked
+from artifactvc.storage.loose import digest_of_link
 from artifactvc.storage.statcache import WIDTH, FileStat, Row, StatCache
 from artifactvc.util.text import escape
 
@@ -47,7 +49,9 @@ def kind_of(mode: int) -> str:
 class DirScan:
     """One directory: *path* relative to the workspace, the files in it, and its row.
 
-    *stats* holds five numbers (``FileStat``) for each of *names*, which are sorted.
+    *stats* holds five numbers (``FileStat``) for each of *names*, which are sorted. *linked*
+    are links to objects of the store itself, as ``checkout --link symlink`` makes them: each
+    counts as the plain file that it leads to, whose stat it has.
     """
 
     path: str
@@ -56,6 +60,7 @@ class DirScan:
     row: Row | None
     same: bool  # names and stats are exactly those of the row, and every digest is known
     followed: set[str] = field(default_factory=set)
+    linked: dict[str, Digest] = field(default_factory=dict)
 
     def stat(self, position: int) -> FileStat:
         """What ``lstat`` said (``stat`` for a followed link) of the name at *position*."""
@@ -142,6 +147,7 @@ class ScanOptions:
     ignorable: bool = True  # whether there is an ``.avcignore`` that could name a file
     rows_tracked: bool = False  # whether every name in the stat cache's rows is known to be tracked
     unstated: bool = False  # files of directories without a row keep a stat of zeros: they will be read anyway
+    objects: Path | None = None  # where the store's larger objects are: links to them count as files
 
 
 def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
@@ -171,6 +177,7 @@ class _Scanner:
         self.start = "" if start == "." else start
         self.found: list[DirScan] = []
         self.seen: set[str] = set()
+        self.linked: dict[str, Digest] = {}  # of the directory that is looked at
         self.ignored = 0
 
     def run(self) -> Scan:
@@ -223,6 +230,7 @@ class _Scanner:
             except FileNotFoundError:
                 continue  # removed while we looked
         followed: set[str] = set()
+        self.linked = {}
         if links:
             found = {name: stats[i * WIDTH : (i + 1) * WIDTH] for i, name in enumerate(names)}
             for name in links:
@@ -233,7 +241,8 @@ class _Scanner:
             stats = array("q", [number for name in names for number in found[name]])
         self.seen.add(path)
         same = not followed and row is not None and tuple(names) == row.names and stats.tobytes() == row.stats
-        self.found.append(DirScan(path, row.names if same and row else tuple(names), stats, row, same, followed))
+        names_seen = row.names if same and row else tuple(names)
+        self.found.append(DirScan(path, names_seen, stats, row, same, followed, self.linked))
         return self._below(path, below, above)
 
     def _below(
@@ -313,6 +322,10 @@ class _Scanner:
         if not known:
             self._check_name(full)
         target = os.readlink(absolute)
+        digest = digest_of_link(self.options.objects, target)
+        if digest is not None:
+            self.linked[name] = digest
+            return _object_stat(absolute, full, digest)
         base = self.options.base or self.start
         inside = full[len(base) + 1 :] if base not in ("", ".") else full
         if not self.options.follow:
@@ -335,6 +348,17 @@ class _Scanner:
             raise UnsupportedFile(f"link '{escape(full)}' points at what is not a regular file")
         followed.add(name)
         return file_stat(there)
+
+
+def _object_stat(absolute: str, path: str, digest: Digest) -> FileStat:
+    """The stat of the object that the link at *path* leads to; UnsafeLink if the store has it no more."""
+    try:
+        return file_stat(os.stat(absolute))
+    except OSError as error:
+        raise UnsafeLink(
+            f"link '{escape(path)}' points at object '{digest:.12}', which is not in the store any more",
+            hint="check a version out again with --force, or remove the link",
+        ) from error
 
 
 def scan(workspace: Path, start: str, cache: StatCache | None, options: ScanOptions) -> Scan:
@@ -372,10 +396,10 @@ def scan_name(workspace: Path, path: str, cache: StatCache, options: ScanOptions
         scanner._taken(directory, name, stat.st_mode)
     stats = array("q", numbers or ())
     same = not followed and known is not None and known.stats == stats.tobytes()
-    return Scan(path, [DirScan(directory, (name,), stats, known, same, followed)], cache.load(path))
+    return Scan(path, [DirScan(directory, (name,), stats, known, same, followed, scanner.linked)], cache.load(path))
 
 
-def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> DirScan:
+def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool, objects: Path | None) -> DirScan:
     """Look at one file that is bound by itself; no name where it is not there."""
     directory, _, name = path.rpartition("/")
     row = cache.row(file_key(path))
@@ -384,6 +408,12 @@ def scan_file(workspace: Path, path: str, cache: StatCache, *, follow: bool) -> 
     except FileNotFoundError:
         return DirScan(directory, (), array("q"), row, False)
     followed: set[str] = set()
+    digest = digest_of_link(objects, os.readlink(workspace / path)) if stat_module.S_ISLNK(stat.st_mode) else None
+    if digest is not None:
+        numbers = _object_stat(f"{workspace}/{path}", path, digest)
+        stats = array("q", numbers)
+        same = row is not None and row.names == (name,) and row.stats == stats.tobytes()
+        return DirScan(directory, (name,), stats, row, same, followed, {name: digest})
     if stat_module.S_ISLNK(stat.st_mode):
         target = os.readlink(workspace / path)
         if not follow:

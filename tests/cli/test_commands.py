@@ -1335,3 +1335,58 @@ def test_completion_scripts(bare, shell):
     if program is not None:
         checked = subprocess.run([program, "-n"], input=script, capture_output=True, text=True)
         assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_commit_with_a_time_to_live(data):
+    """It is recorded and shown; `none` is one, too, and a bad one is refused before anything is written."""
+    (data.workspace / "data/more.txt").write_text("more")
+    data("add", "data")
+    data.refused(
+        "commit", "--ttl", "soon", kind="BadName", message="bad duration 'soon'", hint=re.compile(".*90s.*"), code=2
+    )
+    data("commit", "--ttl", "30d")
+    assert data.json("show", "data")["ttl"] == "30d"
+    (data.workspace / "data/more.txt").write_text("less")
+    data("add", "data")
+    data("commit", "--ttl", "none")
+    assert data.json("show", "data")["ttl"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [("a=1700000000000000000", "the metadata holds an integer of 2**53 or more: write it as text"),
+     ("a=" + "[" * 40 + "]" * 40, "the metadata is nested deeper than 28 levels")],
+)  # fmt: skip
+@pytest.mark.parametrize("deed", [["commit"], ["edit", "data:v0"], ["put", "data", "-n", "other"]], ids=" ".join)
+def test_metadata_that_no_reader_takes_is_refused(data, deed, meta, message):
+    """Nothing is recorded, and everything can still be read."""
+    (data.workspace / "data/more.txt").write_text("more")
+    data("add", "data")
+    hint = "write it as text, or leave it out"
+    data.refused(*deed, "--meta", meta, kind="UsageError", message=message, hint=hint, code=2)
+    assert len(data("log", "data").splitlines()) == 2
+    assert data("fsck", "--full")
+
+
+def test_damaged_metadata_is_named_and_can_be_replaced(data):
+    """As from a remote: `log` shows all else, fsck names it, and `edit` puts new metadata in its place."""
+    from artifactvc.core.strict import dump_json
+    from artifactvc.ops.session import append, storing
+    from artifactvc.sdk.repository import Repository
+
+    with Repository.open(data.workspace) as repository:
+        session = repository.session
+        with storing(session) as writer:
+            bad = writer.put(dump_json({"salt": "0", "value": {"a": 2**60}}) + b"\n")
+        version = repository.show("data:v0")
+        artifact = next(repository.artifacts()).id
+        append(session, "edit", lambda: [
+            {"kind": "version", "artifact": artifact, "digest": version.digest, "set": {"metadata": bad}, "was": {}},
+        ])  # fmt: skip
+    done = data.run("log", "data")
+    assert (done.code, len(done.out.splitlines())) == (0, 2)
+    assert "note: some descriptions or metadata are damaged, and left out: " in done.err
+    assert data.run("fsck").code == 1
+    data("edit", "data:v0", "--meta", "a=2")
+    assert data.json("show", "data:v0")["metadata"] == {"a": 2}
+    assert data.run("fsck").code == 0

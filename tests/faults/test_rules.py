@@ -307,7 +307,9 @@ def test_l3_without_the_trash_or_the_grace_the_bytes_are_gone(
         patch.setattr(os, "rename", unlink_instead)
         assert not _collected_and_kept(made(tmp_path / "no trash"), files)
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "settle", lambda store, needed, older_than: real_settle(store, needed, float("inf")))
+        patch.setattr(
+            sweep, "settle", lambda store, needed, older_than, **how: real_settle(store, needed, float("inf"), **how)
+        )
         assert not _collected_and_kept(made(tmp_path / "no grace"), files)
 
 
@@ -386,7 +388,9 @@ def test_l3_gc_moves_back_what_is_needed_before_it_unlinks(ws: Path, files: dict
 
 def test_l3_without_moving_back_it_is_gone(ws: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     real = sweep.settle
-    monkeypatch.setattr(sweep, "settle", lambda store, needed, older: real(store, lambda digest: False, older))
+    monkeypatch.setattr(
+        sweep, "settle", lambda store, needed, older, **how: real(store, lambda digest: False, older, **how)
+    )
     assert not _needed_again(ws, files)
 
 

@@ -187,6 +187,14 @@ def test_features_of_a_newer_avc_stop_what_they_stand_for(pushed, deed):
                 repository.add(["data"])
             with pytest.raises(NewerFormat, match=message):
                 repository.put("data", name="x")
+            before = sorted(objects(pushed, "log"))
+            for names_only in (
+                lambda: repository.alias("data:v0", ["best"]), lambda: repository.tag("data:v0", ["t"]),
+                lambda: repository.rename("data", "other"), lambda: repository.delete("data:v0"),
+            ):  # fmt: skip
+                with pytest.raises(NewerFormat, match=message):
+                    names_only()
+            assert sorted(objects(pushed, "log")) == before
         else:
             repository.add(["data"])
             with pytest.raises(NewerFormat, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import pytest
 from artifactvc.errors import (
     AliasConflict,
     BrokenChain,
+    Conflict,
     MissingObject,
     NameTaken,
+    NewerFormat,
     OutcomeUnknown,
     RemoteUnavailable,
     StaleVersion,
     UnknownRemote,
+    UsageError,
 )
 from artifactvc.sdk.repository import Repository
 from artifactvc.storage.directory import DirectoryTransport
-from tests.support import clone, inside, new, origin, reopen, tree, version, write
+from tests.support import ENVIRON, clone, inside, new, origin, reopen, tree, version, write
 
 
 def numbers(repository: Repository, name: str = "data") -> list[tuple[str, str]]:
@@ -355,23 +359,31 @@ def test_a_log_that_was_rewound_stops_who_read_further(two):
     version(other, {"a": "3"})
     other.push()
     version(one, {"a": "4"})
-    one.push()  # lands as entry 2 of what it takes for its own log, which the other cannot continue
-    with pytest.raises(BrokenChain, match="does not continue what was read before"):
-        other.fetch()
+    with pytest.raises(BrokenChain, match="entry 1 of remote 'origin' is not the one that was read before"):
+        one.push()
+    entry.unlink()
+    with pytest.raises(BrokenChain, match="entry 1 of remote 'origin' is gone"):
+        one.push()
+    with pytest.raises(BrokenChain, match="entry 1 of remote 'origin' is gone"):
+        one.pull()
+    assert not (remote / "log" / "00000000000000000002.json").exists()
 
 
 def test_a_hole_in_bytes_is_said_by_the_push(two):
     """P6: who lacks the bytes copies them from elsewhere, else the push fails and names the object."""
     one, _ = two
     version(one, {"a": "precious"})
-    digest = next(e.digest for e in one.entries("data:v1") if e.path == "a")
+    digest, one_root = next(e.digest for e in one.entries("data:v1") if e.path == "a"), one.show("data:v1").digest
     for pack in (one.root / ".artifacts" / "packs").glob("*.pack"):
         pack.unlink()
     one.close()
     again = reopen(one.root)
     with pytest.raises(MissingObject) as caught:
         again.push()
-    assert "nothing was pushed" in caught.value.message or digest
+    assert re.fullmatch(
+        "object '[0-9a-f]{12}' is not here, on 'origin' or any other remote; nothing was pushed", caught.value.message
+    )
+    assert caught.value.digest in (digest, one_root)
     assert json.loads((Path(again.remotes()[0].url) / "avc.json").read_bytes())["format"] == 1
 
 
@@ -442,3 +454,190 @@ def test_drafts_are_never_pushed(two):
     sent = b"".join(path.read_bytes() for path in remote.rglob("*") if path.is_file())
     assert b"secret" not in sent, "a pack that holds a draft's bytes is not sent as it is"
     other.fetch()
+
+
+# ---- renames that meet -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def renamed(two):
+    """Two clones that renamed one artifact, the other pushed first."""
+    one, other = two
+    other.rename("data", "theirs")
+    other.push()
+    one.rename("data", "mine")
+    version(one, {"b": "1"}, name="beside")
+    with pytest.raises(Conflict) as caught:
+        one.push()
+    assert caught.value.message == "'data' was renamed to 'theirs' on remote 'origin', and to 'mine' here"
+    assert caught.value.hint == (
+        "run 'avc rename theirs theirs' to keep that name, or push with --force to give it yours"
+    )
+    return one, other
+
+
+def test_the_other_name_can_be_kept(renamed):
+    """The hint's first way out: the push lands all else, and both clones agree."""
+    one, other = renamed
+    one.rename("theirs", "theirs")
+    assert one.push().versions == ("demo/beside:v0",)
+    other.fetch()
+    assert sorted(a.name for a in one.artifacts()) == sorted(a.name for a in other.artifacts()) == ["beside", "theirs"]
+    assert one.push().records == 0
+
+
+def test_the_name_can_be_given_again(renamed):
+    """A rename made since then, from their name, lands as it is."""
+    one, other = renamed
+    one.rename("theirs", "third")
+    one.push()
+    other.fetch()
+    assert sorted(a.name for a in one.artifacts()) == sorted(a.name for a in other.artifacts()) == ["beside", "third"]
+
+
+def test_force_gives_it_our_name(renamed):
+    """The hint's second way out."""
+    one, other = renamed
+    one.push(force=True)
+    other.fetch()
+    assert sorted(a.name for a in one.artifacts()) == sorted(a.name for a in other.artifacts()) == ["beside", "mine"]
+
+
+def test_a_rename_to_a_name_that_is_taken_there(two):
+    """Another name is chosen, as the hint says, and the push lands."""
+    one, other = two
+    version(other, {"x": "1"}, name="new")
+    other.push()
+    one.rename("data", "new")
+    with pytest.raises(NameTaken) as caught:
+        one.push()
+    assert caught.value.hint == "choose another: 'avc rename data NEWNAME'"
+    one.rename("data", "free")
+    one.push()
+    other.fetch()
+    assert sorted(a.name for a in other.artifacts()) == ["free", "new"]
+
+
+@pytest.mark.parametrize("kind", [None, "model"])
+def test_a_new_artifact_whose_name_is_taken_there(two, kind):
+    """Renamed as the hint says, it is pushed under the new name; what it was called meanwhile is not."""
+    one, other = two
+    version(other, {"x": "1"}, name="new")
+    other.push()
+    write(one.root, {"new/y": "2"})
+    with inside(one.root):
+        one.add(["new"], type=kind)
+    one.commit()
+    with pytest.raises(NameTaken, match="has another artifact 'demo/new'") as caught:
+        one.push()
+    shown = re.search(r"'avc rename (\S+) NEWNAME'", caught.value.hint)
+    assert shown is not None
+    if kind:
+        with pytest.raises(Conflict, match="'new' has type 'dataset' on 'origin', and 'model' here") as caught:
+            one.push(join=True)
+        assert caught.value.hint == f"rename yours: 'avc rename {shown[1]} NEWNAME'"
+    one.rename(shown[1], "ours")
+    assert one.push().versions == ("demo/ours:v0",)
+    other.fetch()
+    assert (
+        sorted(a.name for a in one.artifacts()) == sorted(a.name for a in other.artifacts()) == ["data", "new", "ours"]
+    )
+
+
+# ---- where a remote may be, and which one it is -------------------------------------------------------
+
+
+def test_a_remote_has_a_place_of_its_own(tmp_path):
+    """Not in the repository, not around it, not in what an artifact is taken from; nothing is written there."""
+    with new(tmp_path / "ws") as repository:
+        version(repository, {"a": "1"})
+        for place in (repository.avc_root, repository.avc_root / "objects", tmp_path / "ws", tmp_path):
+            with pytest.raises(UsageError, match="is, or holds, this repository"):
+                origin(repository, place)
+        for place in ("data", "data/sub"):
+            with pytest.raises(UsageError, match="is in 'data', which 'data' is taken from"):
+                origin(repository, tmp_path / "ws" / place)
+        assert list((tmp_path / "ws" / "data").iterdir()) == [tmp_path / "ws" / "data" / "a"]
+        origin(repository, tmp_path / "ws" / "shared")
+
+
+def test_init_finds_the_remote_and_makes_none(tmp_path):
+    """Where the origin of `artifacts.toml` cannot be reached nothing is made there; init again finds it later."""
+    remote = tmp_path / "remote"
+    with new(tmp_path / "ws", project="birds") as repository:
+        version(repository, {"a": "1"})
+        origin(repository, remote)
+        repository.push()
+        version(repository, {"a": "2"})
+        repository.push()
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "ws" / "artifacts.toml", tmp_path / "other")
+    remote.rename(tmp_path / "away")
+    made, told = Repository.init(tmp_path / "other", environ=ENVIRON)
+    with made:
+        assert (told.remote, told.project, made.remotes()) == (None, "birds", [])
+        assert made.notices == [
+            f"the remote's directory '{remote}' is not there: this repository has no remote yet;"
+            " run 'avc init' again when it can be reached"
+        ]
+    assert not remote.exists()
+    (tmp_path / "away").rename(remote)
+    again, told = Repository.init(tmp_path / "other", environ=ENVIRON)
+    with again:
+        assert told.remote == str(remote)
+        assert again.pull().versions == ("birds/data:v1",)
+
+
+def test_the_project_of_a_git_clone_is_the_remotes(tmp_path):
+    """Names mean the same as where they were written."""
+    with new(tmp_path / "ws", project="birds") as repository:
+        version(repository, {"a": "1"})
+        origin(repository, tmp_path / "remote")
+        repository.push()
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "ws" / "artifacts.toml", tmp_path / "other")
+    made, _ = Repository.init(tmp_path / "other", environ=ENVIRON)
+    with made:
+        assert made.project == "birds"
+        made.pull()
+        with inside(tmp_path / "other"):
+            made.checkout("data")
+        assert (tmp_path / "other/data/a").read_text() == "1"
+
+
+def test_a_remote_that_asks_for_more_is_not_written(two):
+    """Its feature flags count: one that only writing needs stops a push, and reading goes on."""
+    one, other = two
+    remote = Path(one.remotes()[0].url)
+    version(other, {"a": "2"})
+    other.push()
+    body = json.loads((remote / "avc.json").read_bytes())
+    (remote / "avc.json").write_text(json.dumps({**body, "features": {"write": ["shards"]}}))
+    version(one, {"a": "3"})
+    with pytest.raises(NewerFormat, match="feature 'shards' to write"):
+        one.push()
+    assert one.pull().fetched.head == 1
+    (remote / "avc.json").write_text(json.dumps({**body, "format": 9}))
+    with pytest.raises(NewerFormat, match="format 9"):
+        one.pull()
+
+
+def test_a_push_that_landed_unseen_is_told_as_pushed(two, monkeypatch):
+    """The next push settles it, and says what it brought."""
+    one, _ = two
+    version(one, {"a": "2"})
+    create = DirectoryTransport.create
+
+    def lost(self, name, data):
+        if name.startswith("log/"):
+            raise OutcomeUnknown("no answer")
+        return create(self, name, data)
+
+    monkeypatch.setattr(DirectoryTransport, "create", lost)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(OutcomeUnknown):
+        one.push()
+    monkeypatch.undo()
+    done = one.push()
+    assert (done.versions, done.entry, done.records > 0) == (("demo/data:v1",), 1, True)
+    assert one.push().records == 0

@@ -20,8 +20,9 @@ ArtifactTTL log_artifact use_artifact""".split()
 
 @pytest.mark.parametrize("name", TOP_LEVEL)
 def test_what_the_package_has(name):
-    """The names that W&B's users import are there."""
-    getattr(avc, name)
+    """The names that W&B's users import are there; `run`, `config` and `summary` are the active run's."""
+    with avc.init():
+        getattr(avc, name)
     assert name in dir(avc)
 
 
@@ -60,17 +61,14 @@ def test_errors_have_one_root():
         lambda run: avc.Api().artifact("missing"),
         lambda run: avc.Api().run("missing"),
         lambda run: avc.Api().artifact_collection("dataset", "missing"),
-        lambda run: log({"a": "1"}, reinit=True),
     ],
 )
 def test_errors_raised_on_purpose_are_ours(call):
     """One `except avc.Error` catches whatever we refuse; each says something, in one line."""
-    with avc.init() as run, pytest.raises((AvcError, TypeError)) as caught:
+    with avc.init() as run, pytest.raises(AvcError) as caught:
         call(run)
-    if "unexpected keyword" not in str(caught.value):
-        assert isinstance(caught.value, AvcError)
-        assert str(caught.value)
-        assert "\n" not in str(caught.value)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # ---- beginning and ending -----------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_an_artifact_is_itself_only():
     """Two objects are never equal, however alike; each says its name; copies are drafts of their own."""
     one, other = draft({"a": "1"}), draft({"a": "1"})
     assert one != other
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert "data" in repr(one)
     copied = copy.deepcopy(one)
     fill(copied, {"b": "2"})
@@ -228,7 +228,6 @@ def test_names_cannot_be_given_to_a_draft(prop):
         lambda artifact: artifact.files(),
         lambda artifact: artifact.get_entry("a"),
         lambda artifact: artifact.get_path("a"),
-        lambda artifact: artifact.get("a"),
         lambda artifact: artifact.new_draft(),
         lambda artifact: artifact.delete(),
         lambda artifact: artifact.used_by(),
@@ -283,6 +282,12 @@ def test_the_step_that_a_version_was_logged_after():
         second = run.log_artifact(draft({"a": "2"})).wait()
     assert (first.history_step, second.history_step) == (None, 0)
     assert [avc.Api().artifact(f"data:v{i}").history_step for i in (0, 1)] == [None, 0]
+
+
+def finalized(artifact: Any) -> Any:
+    """The draft, declared final."""
+    artifact.finalize()
+    return artifact
 
 
 @pytest.mark.parametrize(
@@ -823,4 +828,4 @@ def test_the_reference_that_a_config_holds():
     told: dict[str, Any] = artifact.json_encode()
     assert (told["_type"], told["_version"]) == ("artifactVersion", "v0")
     assert (told["id"], told["version"], told["sequenceName"]) == (artifact.id, "v0", "data")
-    assert PROJECT == artifact.project
+    assert artifact.project == PROJECT

@@ -1,0 +1,69 @@
+"""Collecting: what a dry run says is what the same command then does."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from artifactvc.sdk.repository import Repository
+from tests.support import inside, new, version, write
+
+LARGE = random.Random(1).randbytes(300_000)
+
+
+@pytest.fixture
+def trashed(tmp_path: Path) -> Iterator[Repository]:
+    """A repository in whose trash lies what was staged, dropped and collected just now."""
+    made = new(tmp_path / "work")
+    version(made, {"a": "kept"})
+    write(made.root, {"data/a": LARGE})
+    with inside(made.root):
+        made.add()
+    made.reset("data")
+    assert made.gc(grace="0s").trashed_bytes > len(LARGE)
+    with made:
+        yield made
+
+
+def age_trash(repository: Repository, seconds: float) -> None:
+    """Let the trash be as old as if it had been made *seconds* ago."""
+    for directory in (repository.avc_root / "trash").iterdir():
+        then = directory.stat().st_mtime - seconds
+        os.utime(directory, (then, then))
+
+
+def trash(repository: Repository) -> int:
+    """Bytes in the trash."""
+    return repository.du().trash
+
+
+@pytest.mark.parametrize(("age", "grace"), [(0, "14d"), (3600, "2h"), (7200, "1h"), (0, None)])
+def test_a_dry_run_says_what_gc_does(trashed, age, grace):
+    """What is young stays, what has lain there for the grace goes; with ``dry_run`` nothing moves, and all is said."""
+    age_trash(trashed, age)
+    before = trash(trashed)
+    planned = trashed.gc(grace=grace, dry_run=True)
+    assert trash(trashed) == before
+    done = trashed.gc(grace=grace)
+    assert replace(planned, dry_run=False) == done
+    assert done.removed_bytes == (before if age == 7200 else 0)
+    assert trash(trashed) == before - done.removed_bytes
+
+
+def test_a_dry_run_says_what_would_be_moved_back(trashed):
+    """What a live version needs again is moved back, not removed, however long it lay there; and said beforehand."""
+    version(trashed, {"a": LARGE})  # stored anew
+    for path in list((trashed.avc_root / "objects").rglob("*")):
+        if path.is_file():
+            path.unlink()
+    age_trash(trashed, 7200)
+    planned = trashed.gc(grace="1h", dry_run=True)
+    assert planned.restored_objects == 1
+    done = trashed.gc(grace="1h")
+    assert replace(planned, dry_run=False) == done
+    assert b"".join(trashed.read("data", "a")) == LARGE

@@ -1,0 +1,1 @@
+"""Tests of artifactvc/sdk: the Python API."""
