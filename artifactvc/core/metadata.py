@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from artifactvc.core.strict import DEPTH, LARGEST
+from artifactvc.util.text import escape
 
 #: Top-level keys that metadata may have, as in W&B.
 MAX_KEYS: Final = 100
@@ -80,7 +81,7 @@ def _text(text: str, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{what} holds text that is not UTF-8") from error
+        raise ValueError(f"{what} holds text that is not UTF-8: '{escape(text[:80])}'") from error
     return text
 
 

@@ -102,9 +102,7 @@ def _check_drafts(session: Session) -> list[Problem]:
     return problems
 
 
-def _check_versions(
-    session: Session, notes: list[str], sizes: dict[Digest, int], *, repair: bool
-) -> list[Problem]:
+def _check_versions(session: Session, notes: list[str], sizes: dict[Digest, int], *, repair: bool) -> list[Problem]:
     """Every live version: its manifest well formed, its objects here or on a remote; *sizes* gets the larger ones'."""
     rows = session.index.connection.execute(
         "SELECT v.digest, a.project, a.name, v.number FROM version v JOIN artifact a ON a.id = v.artifact"
@@ -130,7 +128,7 @@ def _check_versions(
             away += more
         else:
             before = (digest,)
-    problems += _check_said(session)
+    problems += _check_said(session, repair=repair)
     lacking = [d for batch in batches(small_objects(session)) for d in set(batch) - session.avc.store.has(batch)]
     if lacking:
         found, more = _missing_problems(session, "a description or metadata", lacking, repair=repair)
@@ -141,7 +139,7 @@ def _check_versions(
     return problems
 
 
-def _check_said(session: Session) -> list[Problem]:
+def _check_said(session: Session, *, repair: bool) -> list[Problem]:
     """Descriptions, metadata and run details that are here can be read, as every clone will have to."""
     sql = (
         "SELECT description FROM artifact UNION SELECT description FROM version UNION SELECT metadata FROM version"
@@ -155,13 +153,11 @@ def _check_said(session: Session) -> list[Problem]:
             if digest in present:
                 unsalted(session.avc.store.read(digest))
         except AvcError as error:
-            problems.append(_problem(error, f"the description or metadata '{digest:.12}'"))
+            problems.append(_mend_version(session, f"the description or metadata '{digest:.12}'", error, repair=repair))
     return problems
 
 
-def _missing(
-    session: Session, root: Digest, known: tuple[Digest, ...], sizes: dict[Digest, int]
-) -> Iterator[Digest]:
+def _missing(session: Session, root: Digest, known: tuple[Digest, ...], sizes: dict[Digest, int]) -> Iterator[Digest]:
     def digests() -> Iterator[Digest]:
         for digest, size in new_objects(root, known, session.avc.store.read):
             if size > SMALL:

@@ -19,7 +19,7 @@ from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path
 from artifactvc.core.model import Digest, Entry
 from artifactvc.core.results import Committed
-from artifactvc.errors import HostilePath, MissingObject, UnknownPath, UnsafeLink, UnsupportedFile
+from artifactvc.errors import AvcError, HostilePath, MissingObject, UnknownPath, UnsafeLink, UnsupportedFile
 from artifactvc.ops import resolve
 from artifactvc.ops.commit import CommitOptions, land, type_conflict
 from artifactvc.ops.runs import new_run_id, whereabouts
@@ -86,8 +86,10 @@ def put(
         options = replace(options, run_fields={"job_type": run.job_type, "details": details})
         try:
             done, _ = land(session, draft, options)
-        finally:  # refused or done: what is stored has a name now, or is garbage for gc
+        except AvcError:  # refused: what is stored is garbage for gc
             avc.drafts.remove(draft_id)
+            raise
+        avc.drafts.remove(draft_id)
     return done
 
 

@@ -52,7 +52,7 @@ def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> re
 
     environ = os.environ if environ is None else environ
     default = settings.default_of(name)
-    value = settings.get_dotted(settings.load_toml(settings.global_path(environ)), name)
+    value = settings.get_dotted(settings.load_settings(settings.global_path(environ)), name)
     return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
 
 

@@ -106,12 +106,12 @@ class Listing(Sequence[T]):
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
-        """Items by position. Positions from the end, and open ends, read all pages."""
+        """Items by position, from the end too; read up to the furthest that is wanted."""
         if isinstance(index, slice):
-            ends = [end for end in (index.start, index.stop) if end is not None]
-            self._reach(index.stop - 1 if index.stop is not None and min(ends) >= 0 else len(self._all_keys()))
-            positions = range(len(self._items))[index]
-            return [self._at(position) for position in positions]
+            wanted = range(len(self))[index]
+            if wanted:
+                self._reach(max(wanted))
+            return [self._at(position) for position in range(len(self))[index]]  # some may have turned out gone
         if index < 0:
             self._reach(len(self._all_keys()))
             index += len(self._items)

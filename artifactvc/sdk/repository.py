@@ -35,7 +35,7 @@ class Repository:
 
     def __init__(self, avc: AvcDir, environ: Mapping[str, str], progress: Progress | None = None) -> None:
         self._environ = environ
-        self._global = settings.load_toml(settings.global_path(environ))
+        self._global = settings.load_settings(settings.global_path(environ))
         config = avc.config
         name = login(environ)
         user = first(variable(environ, "USER"), config.get("user"), self._global.get("user"), name)

@@ -305,7 +305,11 @@ def spread(value: Any, columns: list[Column], what: str) -> list[Any]:
 def items_of(given: Any, what: str) -> list[Any]:
     """The items of a list, an array or another iterable; TypeError if *what* is one value."""
     if not isinstance(given, list | tuple):
-        given = to_cell(given) if hasattr(given, "tolist") else given
+        if hasattr(given, "tolist"):
+            try:
+                given = to_cell(given)
+            except (TypeError, ValueError) as cause:
+                raise _about(what, cause) from cause
         if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
             raise TypeError(f"{what} is a '{type(given).__name__}', not a list")
     return list(given)
@@ -345,10 +349,12 @@ def take(name: Column, column: ColumnType, values: Iterable[object]) -> tuple[Co
     try:
         cells = to_cells(values)
         return column.including_all(cells), cells
-    except TypeError as cause:
-        raise TypeError(f"column '{name}': {cause}") from cause
-    except ValueError as cause:
-        raise ValueError(f"column '{name}': {cause}") from cause
+    except (TypeError, ValueError) as cause:
+        raise _about(f"column '{name}'", cause) from cause
+
+
+def _about(what: str, cause: Exception) -> Exception:
+    return (TypeError if isinstance(cause, TypeError) else ValueError)(f"{what}: {cause}")
 
 
 def listed(names: Iterable[object]) -> str:

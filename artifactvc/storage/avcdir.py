@@ -23,7 +23,7 @@ from artifactvc.storage.database import connect
 from artifactvc.storage.drafts import Drafts
 from artifactvc.storage.index import Index
 from artifactvc.storage.log import Log
-from artifactvc.storage.settings import edit_toml, load_toml
+from artifactvc.storage.settings import check_features, check_repository, edit_toml, load_toml
 from artifactvc.storage.store import Store
 from artifactvc.util.files import locked, make_directories, sync_directory, write_atomic, write_new, writing
 
@@ -113,15 +113,17 @@ class AvcDir:
         self._connection: sqlite3.Connection | None = None
 
     def _check_format(self) -> None:
-        repository = self.config.get("repository", {})
+        """Refuse a newer format, then what is not of the shape that everything else relies on."""
+        path, repository = self.root / "config.toml", self.config.get("repository", {})
         if not isinstance(repository, dict) or not isinstance(repository.get("format"), int):
-            raise Corrupt(f"'{self.root / 'config.toml'}' does not say the repository's format", hint="mend it by hand")
+            raise Corrupt(f"'{path}' does not say the repository's format", hint="mend it by hand")
         if repository.get("format") != FORMAT:
             raise NewerFormat(f"the repository '{self.root}'", f"format {repository.get('format')}")
-        needed = self.config.get("features", {}).get("read", [])
-        unknown = sorted(set(map(str, needed)) - KNOWN_FEATURES["read"])
+        check_features(self.config, path)
+        unknown = sorted(set(self.config.get("features", {}).get("read", [])) - KNOWN_FEATURES["read"])
         if unknown:
             raise NewerFormat(f"the repository '{self.root}'", f"feature '{unknown[0]}'")
+        check_repository(self.config, path)
 
     def require_feature(self, deed: str) -> None:
         """Refuse to *deed* (write, check, delete) where a flag asks for what this version does not know."""

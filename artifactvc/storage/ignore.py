@@ -7,11 +7,13 @@ is also the promise: what is tracked is never ignored (design, section 4).
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from artifactvc.errors import UnreadableFile
+from artifactvc.util.text import escape
 
 FILE: Final = ".avcignore"
 
@@ -38,14 +40,22 @@ class Ignore:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8"
+        except IsADirectoryError as error:
+            raise UnreadableFile(f"'{FILE}' is a directory", hint="it must be a file of patterns: rename the directory") from error
+        except OSError as error:
+            reason = (error.strerror or "").lower()
             raise UnreadableFile(f"cannot read '{FILE}': {reason}", hint="check its permissions") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UnreadableFile(f"'{FILE}' is not UTF-8 in line {line}", hint="save it as UTF-8") from error
         if not any(line.strip() and not line.startswith("#") for line in lines):
             return None
         from pathspec import GitIgnoreSpec
 
-        return GitIgnoreSpec.from_lines(lines)
+        try:
+            return GitIgnoreSpec.from_lines(lines)
+        except (ValueError, re.error) as error:
+            raise _bad_pattern(lines, error) from error
 
     def file(self, path: str) -> bool:
         """Whether the file at *path*, relative to the workspace, is ignored."""
@@ -54,6 +64,21 @@ class Ignore:
     def directory(self, path: str) -> bool:
         """Whether the directory at *path* is ignored as a whole."""
         return self._spec is not None and bool(self._spec.match_file(path + "/"))
+
+
+def _bad_pattern(lines: list[str], error: Exception) -> UnreadableFile:
+    """Which of *lines* is no pattern: they were compiled all at once, which is quicker."""
+    from pathspec import GitIgnoreSpec
+
+    for number, line in enumerate(lines, 1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except (ValueError, re.error):
+            return UnreadableFile(
+                f"'{FILE}' has a bad pattern in line {number}: '{escape(line[:80])}'",
+                hint="mend it, or take it out; a backslash stands before the character that it escapes",
+            )
+    return UnreadableFile(f"'{FILE}' has a bad pattern: {error}", hint="mend it")
 
 
 class Patterns:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,6 +63,77 @@ def load_toml(path: Path) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"'{path}' is not valid TOML: {error}", hint="mend it by hand, or restore it from Git") from error
+
+
+# ---- shapes: whoever edits a file by hand is told what to mend, before anything relies on it ---------
+
+_TEXT: Final = ("endpoint_url", "profile", "region")
+_FLAGS: Final = ("read_only", "single_writer", "origin")
+_ID: Final = re.compile("[0-9a-f]{32}")
+
+
+def _fault(path: Path, fault: str, mend: str) -> Corrupt:
+    return Corrupt(f"'{path}' is not as avc writes it: {fault}", hint=mend)
+
+
+def load_settings(path: Path) -> dict[str, Any]:
+    """The user's own settings file at *path*, empty if there is none; Corrupt if a setting is no text."""
+    table = load_toml(path)
+    _check_settings(table, path)
+    return table
+
+
+def _check_settings(table: Mapping[str, Any], path: Path) -> None:
+    for name in SETTINGS:
+        above = name.rpartition(".")[0]
+        if above and not isinstance(table.get(above, {}), dict):
+            raise _fault(path, f"'{above}' is no table", f"write [{above}], with its settings below")
+        value = get_dotted(table, name)
+        if value is not None and not isinstance(value, str):
+            raise _fault(path, f"'{name}' is no text", "write it in quotes, or take it out")
+
+
+def check_features(config: Mapping[str, Any], path: Path) -> None:
+    """Corrupt unless the feature flags of a repository's *config* are lists of names."""
+    features = config.get("features", {})
+    if not isinstance(features, dict):
+        raise _fault(path, "'features' is no table", "write [features], with read, write, check and delete below")
+    for deed, names_given in features.items():
+        if not isinstance(names_given, list) or not all(isinstance(name, str) for name in names_given):
+            raise _fault(path, f"'features.{deed}' is no list of names", f"write {deed} = [] below [features]")
+
+
+def check_repository(config: Mapping[str, Any], path: Path) -> None:
+    """Corrupt unless identity, settings and remotes of a repository's *config* have the shapes of docs/format.md."""
+    if not _is_id(config.get("repository", {}).get("id")):
+        raise _fault(path, "'repository.id' is not 32 hex digits", "restore it: every entry of the log names it")
+    _check_settings(config, path)
+    remotes = config.get("remotes", {})
+    if not isinstance(remotes, dict):
+        raise _fault(path, "'remotes' is no table", "take it out, then run 'avc remote add NAME URL'")
+    for name, remote in remotes.items():
+        _check_remote(name, remote, path)
+
+
+def _check_remote(name: str, remote: Any, path: Path) -> None:
+    at, again = f"remotes.{name}", f"take [remotes.{name}] out, then run 'avc remote add {name} URL'"
+    if not isinstance(remote, dict):
+        raise _fault(path, f"'{at}' is no table", again)
+    if not isinstance(remote.get("url"), str) or not remote["url"]:
+        raise _fault(path, f"'{at}.url' is missing or no text", again)
+    if not _is_id(remote.get("id")):
+        raise _fault(path, f"'{at}.id' is missing or not 32 hex digits", again)
+    for key in (key for key in _TEXT if not isinstance(remote.get(key, ""), str)):
+        raise _fault(path, f"'{at}.{key}' is no text", "write it in quotes, or take it out")
+    for key in (key for key in _FLAGS if not isinstance(remote.get(key, False), bool)):
+        raise _fault(path, f"'{at}.{key}' is neither true nor false", "write true, or take it out")
+    timeout = remote.get("timeout", 1)
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
+        raise _fault(path, f"'{at}.timeout' is no number of seconds", "write one above 0, or take it out")
+
+
+def _is_id(text: object) -> bool:
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def edit_toml(path: Path, change: Callable[[Any], None], *, via: Path | None = None) -> None:

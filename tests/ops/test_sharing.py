@@ -576,9 +576,9 @@ def test_init_finds_the_remote_and_makes_none(tmp_path):
     made, told = Repository.init(tmp_path / "other", environ=ENVIRON)
     with made:
         assert (told.remote, told.project, made.remotes()) == (None, "birds", [])
+        why = f"the remote's directory '{remote}' is not there"
         assert made.notices == [
-            f"the remote's directory '{remote}' is not there: this repository has no remote yet;"
-            " run 'avc init' again when it can be reached"
+            f"{why}: this repository has no remote yet; run 'avc init' again when it can be reached"
         ]
     assert not remote.exists()
     (tmp_path / "away").rename(remote)

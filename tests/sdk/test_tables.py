@@ -808,6 +808,8 @@ def test_a_table_of_an_array():
     table.add_column("c", np.array(["x", "y"]))
     table.add_data(np.float32(1), 2, np.str_("z"))
     assert table.data[2] == [1.0, 2, "z"]
+    message = "'data': inf is no number that JSON can hold"
+    assert refused(ValueError, Table, ["a"], np.array([[math.inf]])) == message
     assert refused(TypeError, Table, ["a"], np.array([1, 2])) == "row 0 is a 'int', not a list"
     assert refused(TypeError, Table, ["a"], np.array(1)) == "'data' is a 'int', not a list"
     kinds = [np.float32, np.dtype("int8"), np.bool_, np.str_, np.datetime64, np.uint64]
