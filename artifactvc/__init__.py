@@ -21,7 +21,7 @@ __version__: Final = "0.1.0"
 if TYPE_CHECKING:
     from artifactvc import errors as errors
     from artifactvc.errors import AvcError as Error
-    from artifactvc.sdk import data_types as data_types
+    from artifactvc.sdk import tables as data_types
     from artifactvc.sdk.active import finish, init
     from artifactvc.sdk.api import Api
     from artifactvc.sdk.artifact import Artifact
@@ -64,20 +64,8 @@ _WHERE: Final = {
     "upsert_artifact": "artifactvc.sdk.shortcuts",
     "use_artifact": "artifactvc.sdk.shortcuts",
 }
-_MODULES: Final = {"data_types": "artifactvc.sdk.data_types", "errors": "artifactvc.errors"}
+_MODULES: Final = {"data_types": "artifactvc.sdk.tables", "errors": "artifactvc.errors"}
 _OF_THE_RUN: Final = ("run", "config", "summary")
-#: What W&B has and avc has not on purpose, and what to use.
-_UNSUPPORTED: Final = {
-    **dict.fromkeys(
-        ("Image", "Audio", "Video", "Html", "Object3D", "Molecule", "Histogram", "Plotly", "Graph", "Classes",
-         "BoundingBoxes2D", "ImageMask", "Bokeh"),
-        "add the file itself: artifact.add_file(path)",
-    ),
-    **dict.fromkeys(("log_model", "use_model", "link_model"), "use run.log_artifact and run.use_artifact"),
-    **dict.fromkeys(("sweep", "agent", "controller", "watch", "alert", "plot", "save", "restore"),
-                    "artifactvc keeps artifacts, runs and lineage; use another tool beside it"),
-}  # fmt: skip
-
 __all__ = [
     "Api",
     "Artifact",
@@ -119,12 +107,10 @@ def __getattr__(name: str) -> Any:
         from artifactvc.sdk import shortcuts
 
         return getattr(shortcuts, f"active_{name}")()
-    elif name in _UNSUPPORTED:
-        from artifactvc.errors import UnsupportedError
-
-        raise UnsupportedError(f"'{name}' is not supported", hint=_UNSUPPORTED[name])
     else:
-        raise AttributeError(f"module 'artifactvc' has no attribute '{name}'")
+        from artifactvc.sdk.unsupported import refuse
+
+        raise refuse("artifactvc", name)
     globals()[name] = found
     return found
 

@@ -4,7 +4,8 @@
 
     AvcError
     ├── UsageError                 wrong use of a command: exit code 2
-    │   └── BadName                a name, alias, reference, size … that breaks its rule
+    │   ├── BadName                a name, alias, reference, size … that breaks its rule
+    │   └── BadValue  WrongType    an argument of a Python call that is none; a ValueError, a TypeError
     ├── NotFound                   something asked for by name is not there
     │   ├── NoRepository
     │   ├── UnknownArtifact  UnknownVersion  UnknownAlias  UnknownRemote  UnknownPath  UnknownRun
@@ -75,6 +76,14 @@ class UsageError(AvcError):
 
 class BadName(UsageError, ValueError):
     """A name, alias, tag, reference, size or duration that breaks its rule."""
+
+
+class BadValue(UsageError, ValueError):
+    """An argument that breaks its rule; W&B raises a ValueError."""
+
+
+class WrongType(UsageError, TypeError):
+    """An argument of another type than it has to be; W&B raises a TypeError."""
 
 
 class NotFound(AvcError):

@@ -22,9 +22,9 @@ RUNS, USED, WIDTH = 10_000, 4, 100
 _IN_ENTRY = 500  # records in one log entry, which has at most 1 MiB
 
 TARGETS = [
-    Target("avc lineage, wide, down", "python3 -c pass", 90, goal=60),
-    Target("avc lineage, wide, up", "python3 -c pass", 90, goal=60),
-    Target("avc lineage, chain, down", "python3 -c pass", 90, goal=60),
+    Target("avc lineage, wide, down", "python3 -c pass", 75, goal=60),
+    Target("avc lineage, wide, up", "python3 -c pass", 75, goal=60),
+    Target("avc lineage, chain, down", "python3 -c pass", 75, goal=60),
     Target("avc lineage, wide, 2 steps", "python3 -c pass", 20, goal=15),
 ]
 
@@ -45,8 +45,12 @@ def run(bench: Bench) -> Report:
     for style in ("json", "dot", "mermaid", "openlineage"):
         commands.append((f"avc lineage, wide, {style}", wide, bench.avc("lineage", "raw", "--format", style)))
     commands.append(("avc runs -n 20", wide, bench.avc("runs", "-n", "20")))
-    edges = sum(len(list(_used(shape, number, count))) for shape in ("wide",) for number in range(count)) + count
+    edges = sum(len(list(_used("wide", number, count))) for number in range(count)) + count
     report = Report(f"lineage: {count:,} runs, {edges:,} edges", base="python3 -c pass", targets=TARGETS)
+    report.notes.append(
+        "wide: 100 layers of 100 runs, each uses versions of the layer before; down and up reach nearly all"
+    )
+    report.notes.append("chain: each run uses the versions just before it, so the walk takes thousands of steps")
     bench.alternate(report, [Case(partial(_plain, Step(row, argv, place))) for row, place, argv in commands])
     return report
 

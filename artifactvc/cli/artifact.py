@@ -11,6 +11,7 @@ import click
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.values import ARTIFACT, REF
+from artifactvc.core.names import check_given
 from artifactvc.errors import NoRepository, UnknownPath
 from artifactvc.util.text import escape
 
@@ -31,6 +32,7 @@ COMMANDS["artifact"] = artifact
 
 def repository_for_put(shared: Shared, path: str) -> Repository:
     """The repository here, or a new one, which is said (design, section 7)."""
+    check_given(path, "path", "write '.' for the directory that you are in")
     if not os.path.lexists(path):
         raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")
     try:
@@ -70,6 +72,8 @@ def put(
     )  # fmt: skip
     if not shared.answer("artifact put", result):
         shared.say(render.committed(result))
+        if result.note:
+            shared.note(result.note)
         shared.say(f'    artifact = run.use_artifact("{escape(result.artifact)}:{str(result.version).rstrip("~")}")')
 
 

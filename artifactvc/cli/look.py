@@ -24,7 +24,7 @@ def log(shared: Shared, name: str, limit: int | None) -> None:
     """List an artifact's versions, newest first."""
     found = shared.repository.log(name, limit=limit)
     remote = bool(shared.repository.remotes())
-    if not shared.stream("log", found, lambda info: render.version_line(info, shared=remote)):
+    if not shared.stream("log", found, lambda info: render.version_line(info, shared=remote)) and limit != 0:
         shared.note(f"'{escape(name)}' has no version")
 
 

@@ -61,7 +61,8 @@ def edit(shared: Shared, ref: str | None, artifact: str | None, description: str
 def rename(shared: Shared, name: str, new: str) -> None:
     """Give an artifact another name.
 
-    Versions, aliases and paths stay; the old name is not given to another artifact.
+    Versions, aliases and paths stay. No other artifact can be renamed to the old name; one
+    that is made anew under it goes on with the numbers, since none is given twice.
     """
     result = shared.repository.rename(name, new)
     if not shared.answer("rename", result):

@@ -15,7 +15,7 @@ from artifactvc.util.text import escape
 
 def report(error: BaseException, arguments: Sequence[str]) -> int:
     """Print *error* and return the exit code."""
-    kind, message, hint, code = _told(error)
+    kind, message, hint, code = _told(error, arguments)
     if "--json" in arguments:
         body = {"schema": 1, "error": {"class": kind, "message": message, "hint": hint}}
         with contextlib.suppress(OSError):  # the output cannot be written: the error is told below
@@ -30,7 +30,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     return code
 
 
-def _told(error: BaseException) -> tuple[str, str, str, int]:
+def _told(error: BaseException, arguments: Sequence[str]) -> tuple[str, str, str, int]:
     """Class, message, hint and exit code."""
     if isinstance(error, AvcError):
         return type(error).__name__, escape(error.message), escape(error.hint), error.exit_code
@@ -43,8 +43,9 @@ def _told(error: BaseException) -> tuple[str, str, str, int]:
         message = error.format_message()
         return "UsageError", _one_line(message[:1].lower() + message[1:]).rstrip("."), hint, 2
     if isinstance(error, UnicodeEncodeError):
-        at = max(0, error.start - 20)
-        text = escape(error.object[at : error.start + 20])
+        # What was to be written is ours: shown is the word on the command line that it comes from.
+        given = (word for word in arguments if any("\ud800" <= c <= "\udfff" for c in word))
+        text = escape(next(given, error.object[error.start : error.end])[:80])
         return "BadName", f"'{text}' is not UTF-8", "write it in UTF-8, or set the locale that it is written in", 2
     if isinstance(error, OSError):
         name = f" '{escape(str(error.filename))}'" if error.filename else ""

@@ -257,6 +257,6 @@ def _drawn(shared: Shared, found: results.Lineage, style: str) -> Iterator[str]:
     if style == "openlineage":
         if all(node.kind != "run" for node in found.nodes):
             shared.note("no run is recorded here, so there is no event")
-        return (json.dumps(event) for event in graph.openlineage(found))
+        return (json.dumps(event, separators=(",", ":")) for event in graph.openlineage(found))
     narrow = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     return graph.tree(found, graph.ASCII if narrow else graph.LINES)

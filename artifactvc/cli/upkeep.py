@@ -115,10 +115,16 @@ def config_set(shared: Shared, name: str, value: str, globally: bool) -> None:
 
 
 @command(_CONFIG, "list")
-def config_list(shared: Shared) -> None:
+@click.option("--global", "globally", is_flag=True, help="What the user's own file holds; needs no repository.")
+def config_list(shared: Shared, globally: bool) -> None:
     """List every setting, and where it is set."""
-    results = shared.repository.config_list()
+    from artifactvc.sdk.environment import global_settings
+
+    own = _globally(globally)
+    results = global_settings() if own else shared.repository.config_list()
     if not shared.answer("config list", results):
+        if own and not results:
+            shared.note("the user's own file holds no setting (run 'avc config set --global NAME VALUE')")
         for result in results:
             shared.say(f"{result.name} = {escape(str(result.value))} ({result.source})")
 

@@ -23,8 +23,10 @@ def init(shared: Shared, directory: str, project: str | None) -> None:
     Creates .artifacts/ in DIR, or here. In a clone by Git, the remote that artifacts.toml
     names becomes origin.
     """
+    from artifactvc.core.names import check_given
     from artifactvc.sdk.repository import Repository
 
+    check_given(directory, "directory", "leave it out, or write '.' for where you are")
     repository, result = Repository.init(directory, project=project, progress=shared.progress())
     shared.adopt(repository)
     if not shared.answer("init", result):
@@ -195,6 +197,8 @@ def put(
     )  # fmt: skip
     if not shared.answer("put", result):
         shared.say(render.committed(result))
+        if result.note:
+            shared.note(result.note)
 
 
 @command(COMMANDS, "get")

@@ -171,6 +171,13 @@ def check_record(record: object, what: str) -> None:
         for item in record.get(name, ()):
             known = isinstance(item, dict) and is_digest(item.get("digest")) and isinstance(item.get("artifact"), str)
             _expect(what, known and _ID.fullmatch(item["artifact"]), f"bad '{name}'")
+    if kind == "finish":
+        taken, known = record.get("taken", {}), record.get("runs", {})
+        _expect(what, isinstance(taken, dict) and all(map(_count, taken.values())), "bad 'taken'")
+        _expect(what, isinstance(known, dict), "bad 'runs'")
+        for fields in known.values():
+            whole = isinstance(fields, dict) and all(isinstance(v, str) and len(v) <= 1024 for v in fields.values())
+            _expect(what, whole, "bad 'runs'")
     _check_names(record, what)
 
 
@@ -190,6 +197,11 @@ def _check_names(record: Record, what: str) -> None:
                 _expect(what, isinstance(changed["type"], str) and 1 <= len(changed["type"]) <= 128, "bad 'type'")
             if "joins" in changed:
                 _expect(what, isinstance(changed["joins"], str) and _ID.fullmatch(changed["joins"]), "bad 'joins'")
+        elif record["kind"] == "draft":
+            for name in ("state", "project", "name", "type", "distributed_id"):
+                value = changed.get(name, "")
+                _expect(what, isinstance(value, str) and len(value) <= 1024, f"bad '{name}'")
+            _expect(what, _count(changed.get("generation", 0)), "bad 'generation'")
         elif record["kind"] == "alias":
             names.check_alias(record.get("alias", ""))
             digest = changed.get("digest")

@@ -59,14 +59,14 @@ def tree(found: Lineage, marks: Marks = LINES) -> Iterator[str]:
     In each tree a node stands once with what is behind it; where it is met again, also
     round a cycle, ``(see above)`` stands instead.
     """
-    nodes = {node.id: node for node in found.nodes}
-    yield label(nodes[found.start])
+    labels = {node.id: label(node) for node in found.nodes}
+    yield labels[found.start]
     for wanted, title in ((found.up, "made from"), (found.down, "made of it")):
         if wanted:
             yield f"{title}:"
             beside = _neighbours(found, up=title == "made from")
             if beside[found.start]:
-                yield from _branches(nodes, beside, found.start, marks)
+                yield from _branches(labels, beside, found.start, marks)
             else:
                 yield f"{marks.last}nothing is recorded"
 
@@ -82,18 +82,18 @@ def _neighbours(found: Lineage, *, up: bool) -> defaultdict[str, list[str]]:
 
 
 def _branches(
-    nodes: Mapping[str, LineageNode], beside: Mapping[str, Sequence[str]], start: str, marks: Marks
+    labels: Mapping[str, str], beside: Mapping[str, Sequence[str]], start: str, marks: Marks
 ) -> Iterator[str]:
     """The tree below *start*, by a stack of our own: a chain may be deeper than Python recurses."""
     seen, margins = {start}, deque([start])
     while margins:
         margin = margins.popleft()
         if margin != start:
-            yield f"{label(nodes[margin])}  (continued)"
+            yield f"{labels[margin]}  (continued)"
         stack = _pushed(beside.get(margin, ()), "", 1)
         while stack:
             key, indent, level, last = stack.pop()
-            line = f"{indent}{marks.last if last else marks.branch}{label(nodes[key])}"
+            line = f"{indent}{marks.last if last else marks.branch}{labels[key]}"
             below = beside.get(key, ())
             if key in seen:
                 yield f"{line}  (see above)"
@@ -171,30 +171,28 @@ def openlineage(found: Lineage) -> Iterator[dict[str, Any]]:
     """The runs of the graph as OpenLineage RunEvents, oldest first: START, and how it ended where it did.
 
     Namespaces and run ids derive from ``scope``, so the clones of one origin name the same things
-    alike. A dataset is an artifact, its version facet holds the version's digest. Both events of a
-    run name all its inputs and outputs in the graph, since some readers look at one of them only.
+    alike. A dataset is an artifact, its version facet holds the version's digest. Inputs and outputs,
+    as far as they are in the graph, stand in the last event of a run: some readers look at no other.
     """
-    nodes = {node.id: node for node in found.nodes}
-    inputs: defaultdict[str, list[LineageNode]] = defaultdict(list)
-    outputs: defaultdict[str, list[LineageNode]] = defaultdict(list)
+    datasets = {node.id: _dataset(found.scope, node) for node in found.nodes if node.kind == "version"}
+    inputs: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    outputs: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     heard: dict[str, str] = {}  # when a run was first heard of: all that is known of some
     for edge in found.edges:
         run, version, kept = (edge.target, edge.source, inputs) if edge.kind == "used" else (
             edge.source, edge.target, outputs)  # fmt: skip
-        kept[run].append(nodes[version])
+        kept[run].append(datasets[version])
         heard.setdefault(run, edge.at)
     runs = [(node.created or heard.get(node.id, ""), node) for node in found.nodes if node.kind == "run"]
     for began, node in sorted(runs, key=lambda pair: (pair[0], pair[1].id)):
         if began:
-            yield from _events(found.scope, node, began, (inputs[node.id], outputs[node.id]))
+            yield from _events(found.scope, node, began, {"inputs": inputs[node.id], "outputs": outputs[node.id]})
 
 
-def _events(
-    scope: str, node: LineageNode, began: str, versions: tuple[list[LineageNode], list[LineageNode]]
-) -> Iterator[dict[str, Any]]:
+def _events(scope: str, node: LineageNode, began: str, datasets: dict[str, Any]) -> Iterator[dict[str, Any]]:
     from uuid import NAMESPACE_URL, uuid5
 
-    used, produced = ([_dataset(scope, version) for version in some] for some in versions)
+    ending = _ENDINGS.get(node.state, "COMPLETE" if node.ended else None)  # how a deleted run ended is not kept
     event = {
         "eventTime": began,
         "producer": _PRODUCER,
@@ -202,13 +200,14 @@ def _events(
         "eventType": "START",
         "run": {"runId": str(uuid5(NAMESPACE_URL, f"{_namespace(scope)}/runs/{node.id}")), "facets": {}},
         "job": {"namespace": _namespace(scope), "name": _job(node), "facets": {}},
-        "inputs": used,
-        "outputs": produced,
+        "inputs": [],
+        "outputs": [],
     }
-    yield event
-    ending = _ENDINGS.get(node.state, "COMPLETE" if node.ended else None)  # how a deleted run ended is not kept
-    if ending:
-        yield {**event, "eventTime": node.ended or began, "eventType": ending}
+    if ending is None:
+        yield {**event, **datasets}
+    else:
+        yield event
+        yield {**event, "eventTime": node.ended or began, "eventType": ending, **datasets}
 
 
 def _job(node: LineageNode) -> str:

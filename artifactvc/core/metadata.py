@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from artifactvc.core.strict import DEPTH, LARGEST
+from artifactvc.errors import BadValue, WrongType
 from artifactvc.util.text import escape
 
 #: Top-level keys that metadata may have, as in W&B.
@@ -21,7 +22,7 @@ MAX_KEYS: Final = 100
 _DEEPEST: Final = DEPTH - 4  # it is stored inside an object of ours
 
 
-class NotPlain(TypeError, ValueError):
+class NotPlain(WrongType, BadValue):
     """A value that JSON has no word for."""
 
 
@@ -37,11 +38,11 @@ def normalize(value: Any, what: str = "metadata") -> dict[str, Any]:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise ValueError(f"{what} is text, but not of a JSON object: {error}") from error
+            raise BadValue(f"{what} is text, but not of a JSON object: {error}") from error
     if not isinstance(value, Mapping):
-        raise TypeError(f"{what} must be a dictionary, not '{type(value).__name__}'")
+        raise WrongType(f"{what} must be a dictionary, not '{type(value).__name__}'")
     if len(value) > MAX_KEYS and what == "metadata":
-        raise ValueError(f"{what} has {len(value)} keys, and may have {MAX_KEYS}")
+        raise BadValue(f"{what} has {len(value)} keys, and may have {MAX_KEYS}")
     found = plain(value, what)
     assert isinstance(found, dict)
     return found
@@ -50,18 +51,18 @@ def normalize(value: Any, what: str = "metadata") -> dict[str, Any]:
 def plain(value: Any, what: str = "value", depth: int = 0) -> Any:
     """*value* as JSON has it; NotPlain, ValueError as ``normalize``."""
     if depth > _DEEPEST:
-        raise ValueError(f"{what} is nested deeper than {_DEEPEST} levels")
+        raise BadValue(f"{what} is nested deeper than {_DEEPEST} levels")
     if value is None or isinstance(value, (bool, str)):
         return _text(value, what) if isinstance(value, str) else value
     if isinstance(value, int):
         if abs(value) >= LARGEST:
-            raise ValueError(f"{what} holds an integer of 2**53 or more: write it as text")
+            raise BadValue(f"{what} holds an integer of 2**53 or more: write it as text")
         return int(value)
     if isinstance(value, float):
         if math.isnan(value):
             return None
         if math.isinf(value):
-            raise ValueError(f"{what} holds infinity, which JSON has no word for")
+            raise BadValue(f"{what} holds infinity, which JSON has no word for")
         return float(value)
     if isinstance(value, Mapping):
         return {_text(_key(key), what): plain(item, what, depth + 1) for key, item in value.items()}
@@ -81,7 +82,7 @@ def _text(text: str, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{what} holds text that is not UTF-8: '{escape(text[:80])}'") from error
+        raise BadValue(f"{what} holds text that is not UTF-8: '{escape(text[:80])}'") from error
     return text
 
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Final, NamedTuple
 
-from artifactvc.errors import BadName
+from artifactvc.errors import BadName, HostilePath, UsageError, WrongType
 
 _ARTIFACT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 _PROJECT_BAD: Final = set("/\\#?%:")
@@ -42,6 +42,25 @@ class Ref(NamedTuple):
         if self.digest is not None:
             return f"{path}@{self.digest}"
         return f"{path}:{self.alias or 'latest'}"
+
+
+def check_given(text: str, what: str, hint: str) -> str:
+    """Return *text*, a path or an address, unless it is empty: that names nothing, and never stands for all."""
+    if text:
+        return text
+    raise UsageError(f"the {what} '' names nothing", hint=hint)
+
+
+def check_prefix(text: str) -> str:
+    """Return the directory inside an artifact that *text* names, empty for its root, else raise BadName."""
+    from artifactvc.core.nodes import check_path
+
+    path = text.rstrip("/") if text != "/" else text
+    try:
+        return path and check_path(path)
+    except HostilePath as error:
+        hint = "a prefix is a relative path inside the artifact, such as images/train"
+        raise BadName(error.message, hint=hint) from error
 
 
 def check_artifact_name(name: str) -> str:
@@ -105,7 +124,7 @@ def check_type_of(kind: str, name: str) -> str:
     What tools make has reserved types under reserved names, as in W&B.
     """
     if not isinstance(kind, str):
-        raise TypeError(f"a type is text, not '{type(kind).__name__}'")
+        raise WrongType(f"a type is text, not '{type(kind).__name__}'")
     made = (kind == "run_table" and name.startswith("run-")) or (kind == "code" and name.startswith("source-"))
     if kind in ("run_table", "code") and not made:
         return kind

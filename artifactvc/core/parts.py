@@ -20,7 +20,7 @@ from artifactvc.core.entries import MAX_INDEX_BYTES, Record
 from artifactvc.core.model import Digest, Entry, Root, is_digest
 from artifactvc.core.records import Rows, folded, holder, live_version, name_row
 from artifactvc.core.strict import dump_json, parse_json
-from artifactvc.errors import BadName, Corrupt, PathConflict
+from artifactvc.errors import BadName, BadValue, Corrupt, PathConflict
 from artifactvc.util.hashing import digest_bytes
 
 FORMAT: Final = 1
@@ -30,8 +30,10 @@ OPEN, FINISHED, ABANDONED = "open", "finished", "abandoned"
 
 _DRAFT: Final = re.compile(r"[0-9a-f]{32}")
 _PLAIN: Final = re.compile(r"[a-z0-9]{1,64}")
-_INDEX: Final = re.compile(r"[a-z0-9]{1,64}(-[0-9a-f]{32})?/[0-9]{1,9}/index-[0-9a-f]{16}")
+_INDEX: Final = re.compile(r"[a-z0-9]{1,64}(-[0-9a-f]{32})?/[0-9]{1,6}/index-[0-9a-f]{16}")
 _LONGEST_ID: Final = 512
+#: What a part says of its run, for those who do not have the run's own records: columns of the table of runs.
+RUN_FIELDS: Final = ("project", "name", "job_type", "group", "created", "author")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Attempt:
     description: str | None
     metadata: Mapping[str, Any]
     time: str
+    run: Mapping[str, str] = field(default_factory=dict)  # on a remote: what is known of the run (``RUN_FIELDS``)
     index: IndexFile | None = None
 
     @property
@@ -116,7 +119,7 @@ def encode_attempt(attempt: Attempt) -> bytes:
     """Return the document of an attempt; ValueError if it is larger than readers take."""
     data = dump_json({"format": FORMAT, **asdict(attempt)}) + b"\n"
     if len(data) > MAX_BYTES:
-        raise ValueError(f"description and metadata take more than {MAX_BYTES} bytes")
+        raise BadValue(f"description and metadata take more than {MAX_BYTES} bytes")
     return data
 
 
@@ -131,13 +134,14 @@ def decode_attempt(data: bytes, draft: str, directory: str) -> Attempt:
         raise Corrupt(f"{what} is not written as this version reads it", hint="upgrade artifactvc")
     index = body.get("index")
     good = (
-        body.keys() == {"draft", "writer", "attempt", "root", "description", "metadata", "time", "index"}
+        body.keys() == {"draft", "writer", "attempt", "root", "description", "metadata", "time", "run", "index"}
         and isinstance(body["writer"], str)
         and type(body["attempt"]) is int
         and is_digest(body["root"])
         and (body["description"] is None or isinstance(body["description"], str))
         and isinstance(body["metadata"], dict)
         and isinstance(body["time"], str)
+        and _is_run(body["run"])
         and (index is None or _is_index(index))
     )
     if good:
@@ -145,6 +149,11 @@ def decode_attempt(data: bytes, draft: str, directory: str) -> Attempt:
         if (found.draft, found.directory) == (draft, directory):
             return found
     raise Corrupt(f"{what} is damaged", hint="give the draft up, and let its writers send their parts again")
+
+
+def _is_run(body: Any) -> bool:
+    good = isinstance(body, dict) and body.keys() <= set(RUN_FIELDS)
+    return good and all(isinstance(value, str) and len(value) <= 1024 for value in body.values())
 
 
 def _is_index(body: Any) -> bool:
@@ -168,7 +177,7 @@ def union(parts: Sequence[tuple[str, Iterable[Entry]]]) -> Iterator[Entry]:
     Raises PathConflict, naming both writers, where two have other content at one path, or
     one has a file where another has a directory. Memory is that of the parts' iterators.
     """
-    streams = [((entry.path.encode(), n, entry) for entry in entries) for n, (_, entries) in enumerate(parts)]
+    streams = [_ordered(entries, n) for n, (_, entries) in enumerate(parts)]
     above: list[tuple[str, str]] = []  # (path, writer) of files that could be directories of what comes
     last: tuple[Entry, str] | None = None
     for _, n, entry in heapq.merge(*streams, key=lambda item: item[:2]):
@@ -184,6 +193,11 @@ def union(parts: Sequence[tuple[str, Iterable[Entry]]]) -> Iterator[Entry]:
         above.append((entry.path, writer))
         last = entry, writer
         yield entry
+
+
+def _ordered(entries: Iterable[Entry], n: int) -> Iterator[tuple[bytes, int, Entry]]:
+    for entry in entries:
+        yield entry.path.encode(), n, entry
 
 
 def _conflict(fault: str, one: str, other: str) -> PathConflict:
@@ -244,6 +258,7 @@ class Ending:
     artifact: str  # the id that the artifact gets if there is none of this name
     run: str  # who finishes
     taken: Mapping[str, int]  # writer -> the attempt that counts
+    runs: Mapping[str, Mapping[str, str]]  # what is known of the runs that the log may not know
     texts: Mapping[str, Digest]  # objects that hold the description and the metadata
     aliases: Sequence[str] = ()
     ttl: str | None = None
@@ -264,10 +279,9 @@ def finishing(rows: Rows, target: Target, draft_id: str, ending: Ending) -> list
         version |= {"number": number, "count": ending.root.count, "size": ending.root.size, **ending.texts}
         version |= {"ttl": ending.ttl} if ending.ttl else {}
     records.append(version)
-    records.append({
-        "kind": "finish", "draft": draft_id, "artifact": artifact_id, "digest": digest, "run": ending.run,
-        "taken": dict(ending.taken),
-    })  # fmt: skip
+    end: Record = {"kind": "finish", "draft": draft_id, "artifact": artifact_id, "digest": digest, "run": ending.run}
+    unknown = {run: dict(known) for run, known in ending.runs.items() if known and rows.get("run", run) is None}
+    records.append({**end, "taken": dict(ending.taken), **({"runs": unknown} if unknown else {})})
     for alias in dict.fromkeys(ending.aliases):
         if alias != "latest":
             held = rows.get("alias", artifact_id, alias)

@@ -112,9 +112,9 @@ _SCALARS: Final[dict[str, type]] = {
     **dict.fromkeys((
         "kind", "artifact", "digest", "alias", "draft", "run", "name", "reason", "created", "author", "time", "id",
         "remote", "project", "type", "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
-        "ended", "host", "details", "metrics", "link",
+        "ended", "host", "details", "metrics", "link", "distributed_id",
     ), str),
-    **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code"), int),
+    **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code", "generation"), int),
 }  # fmt: skip
 
 
@@ -401,10 +401,60 @@ def _apply_setting(rows: Rows, record: Record, context: Context) -> None:
     rows.put("setting", {"name": record["name"], "value": json.dumps(record.get("set", {}).get("value"))})
 
 
+#: What is kept of a draft besides its state: what is built, and at the end by whom.
+_DRAFT_FIELDS: Final = ("project", "name", "type", "distributed_id", "generation")
+
+
 def _apply_draft(rows: Rows, record: Record, context: Context) -> None:
-    row = rows.get("draft", record["draft"]) or {"id": record["draft"], "artifact": record.get("artifact")}
-    state = "finished" if record["kind"] == "finish" else record.get("set", {}).get("state", "open")
-    rows.put("draft", {**row, "state": state, "digest": record.get("digest")})
+    """A draft is opened once: again changes nothing. It may be given up while it is open (protocol P10)."""
+    import json
+
+    row, changes = rows.get("draft", record["draft"]), record.get("set", {})
+    if changes.get("state") == "abandoned":
+        if row is None or row["state"] != "open":
+            raise NoEffect("its draft is not open")
+        rows.put("draft", {**row, "state": "abandoned"})
+    elif row is None:
+        details = {name: changes[name] for name in _DRAFT_FIELDS if name in changes}
+        rows.put("draft", {
+            "id": record["draft"], "artifact": record.get("artifact"), "state": "open", "details": json.dumps(details),
+        })  # fmt: skip
+
+
+def _apply_finish(rows: Rows, record: Record, context: Context) -> None:
+    """A draft ends once; the runs whose parts were taken, and who finished, produced the version."""
+    import json
+
+    row = rows.get("draft", record["draft"])
+    if row is not None and row["state"] != "open":
+        raise NoEffect("its draft has ended")
+    taken, run, known = record.get("taken", {}), record.get("run"), record.get("runs", {})
+    if not isinstance(taken, dict) or not isinstance(known, dict):
+        raise NoEffect("its 'taken' or 'runs' is of another kind")
+    details = json.loads((row or {}).get("details") or "{}") | {"run": run, "taken": taken}
+    rows.put("draft", {
+        "id": record["draft"], "artifact": record.get("artifact"), "state": "finished",
+        "digest": record.get("digest"), "details": json.dumps(details),
+    })  # fmt: skip
+    if record.get("artifact") and record.get("digest"):
+        artifact = resolve(rows, record["artifact"])
+        key = {"artifact": artifact["id"] if artifact else record["artifact"], "digest": record["digest"]}
+        for producer in dict.fromkeys([*taken, *([run] if run else [])]):
+            if rows.get("produced", *key.values(), producer) is None:
+                rows.put("produced", {**key, "run": producer, "at": context.time})
+            _introduce(rows, producer, known.get(producer), context)
+
+
+def _introduce(rows: Rows, run: str, known: Any, context: Context) -> None:
+    """A run whose own records are elsewhere is known by what its part says; they will set all of it when they come."""
+    if not isinstance(known, dict) or rows.get("run", run) is not None:
+        return
+    fields = {name: known[name] for name in _RUN_FIELDS if isinstance(known.get(name), str)}
+    author = known.get("author")
+    rows.put("run", {
+        "created": context.time, **fields, "id": run, "state": "finished",
+        "author": author if isinstance(author, str) else context.author,
+    })  # fmt: skip
 
 
 def _apply_renumbered(rows: Rows, record: Record, context: Context) -> None:
@@ -423,7 +473,7 @@ def _apply_condemn(rows: Rows, record: Record, context: Context) -> None:
 _ACTIONS: Final = {
     "artifact": _apply_artifact, "version": _apply_version, "alias": _apply_alias, "tag": _apply_tag,
     "ttl": _apply_ttl, "delete": _apply_delete, "restore": _apply_restore, "run": _apply_run,
-    "setting": _apply_setting, "draft": _apply_draft, "finish": _apply_draft,
+    "setting": _apply_setting, "draft": _apply_draft, "finish": _apply_finish,
     "renumbered": _apply_renumbered, "condemn": _apply_condemn,
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ read only of what a filter or order looks into, and then fetched together.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from artifactvc.errors import (
 )
 from artifactvc.ops import change, runs, versions
 from artifactvc.ops.fetch import fetch
-from artifactvc.ops.resolve import Found, Where, here
+from artifactvc.ops.resolve import Found, here
 from artifactvc.ops.session import Session, read_salted
 from artifactvc.util.text import near
 
@@ -116,9 +117,9 @@ def artifact(where: Place, project: str, name: str, kind: str | None) -> Row:
     return row
 
 
-def artifacts(where: Place, project: str, kind: str, chosen: Filter, order: Order) -> list[Row]:
-    """The living artifacts of one type that *chosen* takes, in order."""
-    found = where.rows.find("artifact", project=project, type=kind, deleted=0, joins=None)
+def artifacts(where: Place, project: str, kind: str | None, chosen: Filter, order: Order) -> list[Row]:
+    """The living artifacts of one type, or of all, that *chosen* takes, in order."""
+    found = where.rows.find("artifact", project=project, deleted=0, joins=None, **({"type": kind} if kind else {}))
     documents = [(row, {**row, "tags": artifact_tags(row)}) for row in sorted(found, key=lambda row: row["name"])]
     return order.arrange((row, order.field.of(document)) for row, document in documents if chosen.matches(document))
 
@@ -144,11 +145,10 @@ def artifact_aliases(where: Place, artifact_id: str) -> list[str]:
 
 def artifact_updated(where: Place, row: Row) -> str:
     """When a version was last added to an artifact, or an alias moved in it; else when it was made."""
-    found = where.connection.execute(
-        "SELECT max(created) FROM version WHERE artifact = ?1 UNION ALL SELECT max(moved_at) FROM alias WHERE artifact = ?1",
-        (row["id"],),
-    ).fetchall()
-    return max([row["created"], *(moment for (moment,) in found if moment)])
+    made = "SELECT max(created) FROM version WHERE artifact = ?1"
+    moved = "SELECT max(moved_at) FROM alias WHERE artifact = ?1"
+    found = where.connection.execute(f"{made} UNION ALL {moved}", (row["id"],)).fetchall()
+    return str(max([row["created"], *(moment for (moment,) in found if moment)]))
 
 
 def is_portfolio(where: Place, artifact_id: str) -> bool:
@@ -202,11 +202,15 @@ def _known(session: Session, where: Place, key: Key) -> Found | None:
 
 
 def bring_texts(session: Session, rows: Iterable[Row]) -> None:
-    """Fetch descriptions and metadata of many versions at once, where they are not here and a remote has them."""
+    """Fetch descriptions and metadata of many versions at once, where they are not here and a remote has them.
+
+    What cannot be had now is left to who reads it.
+    """
     wanted = [row[name] for row in rows for name in ("description", "metadata") if row[name]]
     lacking = set(wanted) - session.avc.store.has(wanted)
     if lacking:
-        session.fetch_objects(session, lacking)
+        with contextlib.suppress(StorageError):
+            session.fetch_objects(session, lacking)
 
 
 # ---- runs --------------------------------------------------------------------------------------------------
@@ -274,8 +278,11 @@ def run_metrics(session: Session, where: Place, row: Row) -> list[dict[str, Any]
         return list(runs.metrics(session, row["id"]))
     if not row["metrics"]:
         return []
-    lines = session.node(row["metrics"]).splitlines()
-    return [found for line in lines if isinstance(found := json.loads(line), dict)]
+    found = []
+    for line in session.node(row["metrics"]).splitlines():
+        with contextlib.suppress(ValueError):  # a line that was cut short
+            found.append(json.loads(line))
+    return [step for step in found if isinstance(step, dict)]
 
 
 def versions_of_run(where: Place, run_id: str, table: str) -> list[Key]:
@@ -285,21 +292,29 @@ def versions_of_run(where: Place, run_id: str, table: str) -> list[Key]:
     """
     statement = f"SELECT artifact, digest FROM {table} AS l WHERE run = ?"
     if table == "produced":
-        statement += " AND EXISTS (SELECT 1 FROM version WHERE artifact = l.artifact AND digest = l.digest AND live = 1)"
+        statement += (
+            " AND EXISTS (SELECT 1 FROM version WHERE artifact = l.artifact AND digest = l.digest AND live = 1)"
+        )
     rows = where.connection.execute(f"{statement} ORDER BY at, rowid", (run_id,))
     return [(row[0], row[1]) for row in rows]
 
 
-def find_anywhere(session: Session, where: Place, key: Key) -> tuple[Found, str | None] | None:
-    """A version and the remote in whose log it stands: where it was asked for, else here, else on any remote.
+def load_anywhere(session: Session, where: Place, keys: Sequence[Key]) -> list[tuple[Found, str | None] | None]:
+    """Versions, each with the remote in whose log it stands: where it was asked for, else here, else on any remote.
 
-    No remote is asked.
+    None where it is not known anywhere. No remote is asked for names; descriptions and metadata are fetched together.
     """
-    places = [where.remote, None, *session.avc.remotes]
-    for remote in dict.fromkeys(places):
-        found = _known(session, place(session, remote), key)
+    places = [place(session, remote) for remote in dict.fromkeys((where.remote, None, *session.avc.remotes))]
+    found = [_anywhere(session, places, key) for key in keys]
+    bring_texts(session, (pair[0].version for pair in found if pair is not None))
+    return found
+
+
+def _anywhere(session: Session, places: Iterable[Place], key: Key) -> tuple[Found, str | None] | None:
+    for where in places:
+        found = _known(session, where, key)
         if found is not None:
-            return found, remote
+            return found, where.remote
     return None
 
 

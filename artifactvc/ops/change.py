@@ -176,7 +176,7 @@ def _check_free(session: Session, row: Mapping[str, Any], new: str) -> None:
     life = name_row(rows, project, new)
     if folded(new) != folded(row["name"]) and life["artifact"] not in (None, row["id"]):
         raise NameTaken(
-            f"'{new}' was the name of a deleted artifact, whose version numbers are never given again",
+            f"'{new}' was the name of another artifact, whose version numbers are never given again",
             hint="choose another name",
         )
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from artifactvc.core.manifest import find
+from artifactvc.core import names
+from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import CheckedOut
 from artifactvc.errors import (
@@ -67,6 +68,9 @@ def checkout(
     """Write the files of version *ref* to *destination*, else to its bound paths, else to ``./<name>``."""
     if options.link is not None and options.link not in _LINKS:
         raise UsageError(f"'{options.link}' is no way to link", hint="use --link hardlink or --link symlink")
+    _check_prefixes(options.prefixes)
+    if destination is not None:
+        names.check_given(os.fspath(destination), "destination", "leave it out, or write '.' for where you are")
     found = resolve.version(session, ref)
     places, fresh = _places(session, found, destination, options)
     key = (found.artifact["project"], found.artifact["name"])
@@ -85,13 +89,16 @@ def get(
     session: Session, ref: str, root: str | os.PathLike[str] | None, prefix: str | None, default: Path
 ) -> CheckedOut:
     """Download a version to *root*, else to ``<default>/name:vN``; nothing is bound."""
+    _check_prefixes(() if prefix is None else (prefix,))
+    if root is not None:
+        names.check_given(os.fspath(root), "directory", "leave it out, or write '.' for where you are")
     found = resolve.version(session, ref)
     target = (
         Path(os.path.abspath(root))
-        if root
+        if root is not None
         else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown.rstrip('~')}"
     )
-    options = CheckoutOptions((prefix,) if prefix else ())
+    options = CheckoutOptions(() if prefix is None else (prefix,))
     try:
         return write(session, found, target, options)
     except WouldOverwrite as error:
@@ -104,6 +111,11 @@ def get(
 def write(session: Session, found: Found, root: Path, options: CheckoutOptions) -> CheckedOut:
     """Write a version, or what *options* ask of it, to a directory that no binding names."""
     return _checkout(session, found, [Place(root, "")], ("", ""), EMPTY, options)
+
+
+def _check_prefixes(prefixes: Sequence[str]) -> None:
+    for prefix in prefixes:
+        names.check_given(prefix.strip("/"), "path", "leave it out to take the whole version")
 
 
 # ---- where to ---------------------------------------------------------------------------------
@@ -177,8 +189,9 @@ def _checkout(
 ) -> CheckedOut:
     digest = trusted(session, found.version["digest"])
     plans = [plan_place(session, place, key, base, digest, options) for place in places]
-    if options.prefixes and not any(plan.target for plan in plans):
-        shown = "', '".join(escape(prefix) for prefix in options.prefixes)
+    lacking = [p for p in options.prefixes if next(walk(digest, session.node, p.strip("/")), None) is None]
+    if lacking or (options.prefixes and not any(plan.target for plan in plans)):
+        shown = "', '".join(escape(prefix) for prefix in lacking or options.prefixes)
         raise UnknownPath(
             f"version '{found.artifact['name']}:{found.shown}' has nothing at '{shown}'",
             hint=f"run 'avc ls {found.artifact['name']}:{found.shown}' to list its paths",

@@ -59,7 +59,10 @@ def require_complete(
     """Raise MissingObject unless every object of *root* is here, or held by a remote for a live version."""
     if draft_id and was_complete(session, draft_id, root):
         return
-    lacking = list(islice(missing_here(session, root, known), 100_000))
+    try:
+        lacking = list(islice(missing_here(session, root, known), 100_000))
+    except MissingObject as error:  # a node: what is below it cannot be told
+        lacking = [error.digest]
     if lacking:
         back = session.avc.store.bring_back(lacking)  # a gc that did not share our lock took them (protocol L3)
         lacking = [digest for digest in lacking if digest not in back]
@@ -70,7 +73,9 @@ def require_complete(
             raise MissingObject(
                 gone[0],
                 f"here, nor on a remote: {what} needs it" + (f" and {len(gone) - 1} more" if len(gone) > 1 else ""),
-                hint="run 'avc add' again to store the files anew, or 'avc reset' to drop the draft",
+                hint="run 'avc add' again to store the files anew, or 'avc reset' to drop the draft"
+                if draft_id
+                else "no copy is left: if you have the files, store them again with 'avc add' or 'avc put'",
             )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import CheckedOut
-from artifactvc.errors import DigestMismatch, StorageError, UnknownEntry, UsageError, WouldOverwrite
+from artifactvc.errors import BadValue, DigestMismatch, StorageError, UnknownEntry, UsageError, WouldOverwrite
 from artifactvc.ops import checkout
 from artifactvc.ops.checkout_plan import CheckoutOptions
 from artifactvc.ops.resolve import Found
@@ -121,12 +121,12 @@ def verify(session: Session, found: Found, root: Path) -> None:
     shown = f"{found.artifact['name']}:{found.shown}"
     extra = sorted(there - wanted.keys())
     if extra:
-        raise ValueError(f"'{escape(extra[0])}' is in '{escape(os.fspath(root))}' and not in '{shown}'")
+        raise BadValue(f"'{escape(extra[0])}' is in '{escape(os.fspath(root))}' and not in '{shown}'")
     for path, entry in wanted.items():
         if entry.kind == "r":
             session.say(f"'{path}' is a reference, which is not verified here")
         elif path not in there:
-            raise FileNotFoundError(f"'{escape(path)}' of '{shown}' is missing in '{escape(os.fspath(root))}'")
+            raise UnknownEntry(f"'{escape(path)}' of '{shown}' is missing in '{escape(os.fspath(root))}'")
         else:
             _verify_one(root, entry)
 

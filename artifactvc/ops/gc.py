@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from datetime import timedelta
 
 from artifactvc.core.results import Collected
 from artifactvc.ops.expire import expire
-from artifactvc.ops.roots import needed
+from artifactvc.ops.roots import has_ended, needed
 from artifactvc.ops.session import Session
 from artifactvc.storage import sweep
+from artifactvc.storage.parts import changed_at, local_drafts
 from artifactvc.util.text import parse_duration, parse_time
 
 
@@ -38,6 +40,7 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         store.rescan()  # files that a killed command has put without a row are seen, too
         if not dry_run:
             _drop_orphans(session, duration)
+            _drop_parts(session, duration)
         keep = needed(session, duration)
         older_than = time.time() - duration.total_seconds()
         settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than, dry_run=dry_run)
@@ -60,6 +63,14 @@ def _drop_orphans(session: Session, grace: timedelta) -> None:
             drafts.remove(draft.id)
         except PermissionError:
             continue  # it runs, as somebody else
+
+
+def _drop_parts(session: Session, grace: timedelta) -> None:
+    """Drop the parts of drafts that have ended, once the last of them is older than the grace (protocol P10)."""
+    oldest = time.time() - grace.total_seconds()
+    for draft_id in local_drafts(session.avc.root):
+        if has_ended(session, draft_id) and changed_at(session.avc.root, draft_id) <= oldest:
+            shutil.rmtree(session.avc.drafts.directory / draft_id)
 
 
 def _kept(session: Session, duration: timedelta, objects: int, lines: list[str]) -> tuple[str, ...]:

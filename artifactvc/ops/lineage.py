@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 from artifactvc.core import names
@@ -47,7 +48,7 @@ def lineage(session: Session, text: str, *, up: bool = True, down: bool = True, 
         LineageEdge(_id(version), run, kind, at) if kind == "used" else LineageEdge(run, _id(version), kind, at)
         for (kind, version, run), at in edges.items()
     ]
-    found.sort(key=lambda edge: (edge.at, edge.source, edge.target))
+    found.sort(key=attrgetter("at", "source", "target"))
     return Lineage(_id(start), _scope(session), up, down, depth, tuple(known.values()), tuple(found))
 
 

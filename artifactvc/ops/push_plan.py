@@ -219,7 +219,8 @@ class _Planner:
             if not self.options.force:
                 raise Conflict(
                     f"the {name} of {what} was changed on remote '{self.remote.name}' meanwhile",
-                    hint="run 'avc show' to see it, edit again, or push with --force to replace it",
+                    hint=f"to see it, run 'avc clone {self.remote.url} DIR' and 'avc show' there;"
+                    " edit again, or push with --force to replace it",
                 )
             record["was"] = {**record["was"], name: there}
 

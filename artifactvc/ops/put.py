@@ -64,10 +64,10 @@ def put(
     names.check_artifact_name(plain)
     if kind is not None:
         names.check_type(kind)
-    source = Path(os.path.abspath(what.path))
+    source = Path(os.path.abspath(names.check_given(what.path, "path", "write '.' for the directory that you are in")))
     if not os.path.lexists(source):
         raise UnknownPath(f"no file or directory '{escape(what.path)}'", hint="check the path")
-    inside = check_path(what.prefix.strip("/")) if what.prefix.strip("/") else ""
+    inside = names.check_prefix(what.prefix)
     avc = session.avc
     draft_id = f"p-{secrets.token_hex(16)}"
     with avc.writing():  # the draft is this call's own: nobody else knows its id, so it needs no lock

@@ -189,11 +189,15 @@ def usage(session: Session) -> Usage:
     """Bytes on disk by place, and by artifact."""
     root = session.avc.root
     sizes = {name: _tree_size(root / name) for name in ("packs", "objects", "trash", "log", "remotes")}
-    index = sum(path.stat().st_size for path in root.glob("index.sqlite*"))
+    remotes = list((root / "remotes").glob("*"))
+    remotes_index = sum(_tree_size(remote / "index") for remote in remotes)
+    remotes_index += sum(path.stat().st_size for remote in remotes for path in remote.glob("index.sqlite*"))
+    index = sum(path.stat().st_size for path in root.glob("index.sqlite*")) + remotes_index
+    logs = sizes["log"] + sizes["remotes"] - remotes_index
     other = sum(_tree_size(root / name) for name in ("drafts", "runs", "tmp"))
-    total = sum(sizes.values()) + index + other
+    total = sum(sizes.values()) - remotes_index + index + other
     found = tuple(_artifact_usage(session, artifact) for artifact in artifacts(session))
-    return Usage(total, sizes["packs"], sizes["objects"], sizes["trash"], sizes["log"] + sizes["remotes"], index, found)
+    return Usage(total, sizes["packs"], sizes["objects"], sizes["trash"], logs, index, found)
 
 
 def _tree_size(path: Path) -> int:

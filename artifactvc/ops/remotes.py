@@ -104,6 +104,9 @@ def _check_place(session: Session, url: str) -> None:
 
 def absolute_url(url: str) -> str:
     """*url* with a relative or local path made absolute, so that it means the same from everywhere."""
+    names.check_given(url, "address", "name a directory, or s3://bucket/path")
+    if any("\ud800" <= c <= "\udfff" for c in url):  # config.toml could not hold it
+        raise BadName(f"the address '{url}' is not UTF-8", hint="give it another name, or a link with one")
     if "://" in url:
         parts = urlsplit(url)
         if parts.password or ("@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]):

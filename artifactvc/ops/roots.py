@@ -9,8 +9,10 @@ from typing import Final
 from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import Record
 from artifactvc.core.model import Digest, is_digest
+from artifactvc.core.parts import ABANDONED, FINISHED, Attempt
 from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
+from artifactvc.storage.parts import local_drafts, local_parts
 from artifactvc.storage.remote import held_by_remotes
 from artifactvc.util.text import parse_time
 
@@ -39,7 +41,26 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
         kept.setdefault(draft.root, f"the draft of '{draft.name}'")
         if draft.base:
             kept.setdefault(draft.base, f"the base of the draft of '{draft.name}'")
+    for attempt in open_parts(session):
+        kept.setdefault(attempt.root, f"the part of run '{attempt.writer}' in a draft that many build")
     return list(kept.items())
+
+
+def open_parts(session: Session) -> Iterator[Attempt]:
+    """What every run has put into drafts that many build here, and that have not ended (protocol P10).
+
+    A part that cannot be read raises Corrupt, and gc stops.
+    """
+    for draft_id in local_drafts(session.avc.root):
+        if not has_ended(session, draft_id):
+            parts = local_parts(session.avc.root, draft_id)
+            yield from parts.read(parts.listing())
+
+
+def has_ended(session: Session, draft_id: str) -> bool:
+    """Whether a draft that many build was finished or given up; one that no log names is taken for open."""
+    row = session.index.rows.get("draft", draft_id)
+    return row is not None and row["state"] in (FINISHED, ABANDONED)
 
 
 def small_objects(session: Session) -> Iterator[Digest]:

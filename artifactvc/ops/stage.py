@@ -69,6 +69,12 @@ def add(session: Session, paths: Sequence[str], options: AddOptions) -> list[Sta
         )
     if options.type is not None:
         names.check_type(options.type)
+    if options.prefix is not None:
+        if not paths:
+            raise UsageError(
+                "a prefix says where PATH goes, and no path is given", hint="run 'avc add PATH --as PREFIX'"
+            )
+        options = replace(options, prefix=names.check_prefix(options.prefix))
     parts = _targets(session, paths, options)
     return [_add_one(session, key, found, options) for key, found in parts.items()]
 
@@ -87,7 +93,8 @@ def _targets(session: Session, paths: Sequence[str], options: AddOptions) -> dic
     wanted = _artifact_key(session, options.to) if options.to is not None else None
     for key, bound in session.avc.bindings.artifacts.items():
         if wanted is None or key == wanted:
-            found[key] = [_Part(binding, binding.path) for binding in bound.paths]
+            bindings = (replace(binding, follow=binding.follow or options.follow) for binding in bound.paths)
+            found[key] = [_Part(binding, binding.path) for binding in bindings]
     if not any(found.values()):
         raise UsageError("nothing to add: no path given, and no path is bound", hint="run 'avc add PATH'")
     return {key: parts for key, parts in found.items() if parts}
@@ -109,7 +116,7 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
             f"'{escape(text)}' is a reference, which this version cannot add", hint="add files by their path"
         )
     workspace, bindings = session.avc.workspace, session.avc.bindings
-    path = relative_path(workspace, text)
+    path = relative_path(workspace, names.check_given(text, "path", "write '.' for the directory that you are in"))
     if path == bindings_file:
         raise UnsupportedFile(f"'{bindings_file}' is avc's own, and is never taken", hint="keep it in Git")
     there = os.path.lexists(workspace / path)
@@ -126,7 +133,7 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
     if key is None:
         last = workspace.name if path == "." else path.rpartition("/")[2]
         key = _artifact_key(session, names.artifact_name_from(last))
-    prefix = check_path(options.prefix.strip("/")) if options.prefix and options.prefix.strip("/") else ""
+    prefix = options.prefix or ""
     if not is_directory:
         prefix = "/".join(part for part in (prefix, path.rpartition("/")[2]) if part)
         _check_file_name(path, prefix)
@@ -321,6 +328,7 @@ def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool =
         draft = begin_draft(session, key, None)
         changes: dict[str, Entry | None] = {}
         for path in paths:
+            names.check_given(path.strip("/"), "path", f"'avc reset {name}' drops all that is staged")
             below = list(walk(draft.root, session.node, path.rstrip("/")))
             if not below:
                 known = [entry.path for entry in walk(draft.root, session.node)][:100_000]

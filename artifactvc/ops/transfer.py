@@ -62,7 +62,8 @@ def require_objects(session: Session, digests: Sequence[Digest], what: str) -> N
     got = fetch_objects(session, digests)
     lacking = [digest for digest in digests if digest not in got]
     if lacking:
-        raise MissingObject(lacking[0], f"here nor on any remote: {what} needs it and {len(lacking) - 1} more")
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise MissingObject(lacking[0], f"here nor on any remote: {what} needs it{more}")
 
 
 def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[Digest]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artifactvc.core import names
 from artifactvc.core.metadata import lenient
-from artifactvc.errors import AvcError, BadName, Conflict, UsageError
+from artifactvc.errors import AvcError, BadName, Conflict, UsageError, WrongType
 from artifactvc.ops import runs
 from artifactvc.sdk.environment import first, variable
 from artifactvc.sdk.opened import opened, tell
@@ -96,10 +96,10 @@ def _check(reinit: object, resume: object, mode: str | None, entity: str | None)
     if mode is not None and mode not in _MODES:
         raise BadName(f"bad mode '{mode}'", hint=f"use one of {', '.join(_MODES)}")
     if entity is not None and not isinstance(entity, str):
-        raise TypeError("an entity is text")
+        raise WrongType("an entity is text")
 
 
-def _config(config: Mapping[str, Any] | str | None) -> dict[str, Any]:
+def _config(config: Any) -> dict[str, Any]:
     if config is None:
         return {}
     if isinstance(config, Mapping):

@@ -21,7 +21,7 @@ from artifactvc.core import names
 from artifactvc.core.model import EMPTY
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE
-from artifactvc.errors import ArtifactNotLoggedError, CommError, Conflict, UnsupportedError
+from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, Conflict, NameTaken, UnsupportedError
 from artifactvc.ops import change, resolve, runs, versions
 from artifactvc.ops.commit import CommitOptions, land
 from artifactvc.ops.prepare import Prepared
@@ -59,7 +59,7 @@ class Artifact(ArtifactFields, ArtifactContent):
         names.check_artifact_name(name)
         names.check_type_of(type, name)
         if storage_region is not None and not (isinstance(storage_region, str) and storage_region.strip()):
-            raise ValueError("a storage region is text that is not blank")
+            raise BadValue("a storage region is text that is not blank")
         self._begin(Prepared(name, type), name, type)
         self.description = description
         self._metadata = plain_metadata.normalize(metadata)
@@ -88,6 +88,9 @@ class Artifact(ArtifactFields, ArtifactContent):
         artifact._remote = remote
         artifact._adopt(session, found)
         return artifact
+
+    def _itself(self) -> Artifact:
+        return self
 
     def _of(self, found: Found, session: Session) -> Artifact:
         return Artifact._from(session, found)
@@ -145,7 +148,8 @@ class Artifact(ArtifactFields, ArtifactContent):
         if current is not None:
             current.log_artifact(self)
             return
-        with active.init(project=project, job_type="auto") as run:
+        parent = self._parent.artifact["project"] if self._parent else None
+        with active.init(project=project or parent, job_type="auto") as run:
             run.log_artifact(self)
 
     @as_comm_error
@@ -188,10 +192,15 @@ class Artifact(ArtifactFields, ArtifactContent):
 
             def finish(draft: Draft) -> None:
                 row = resolve.find_artifact(session, f"{project}/{self._name}")
+                if row is not None and row["name"] != self._name:
+                    raise NameTaken(
+                        f"'{self._name}' differs only in case from the artifact '{row['name']}'",
+                        hint=f"log it as '{row['name']}', or choose another name",
+                    )
                 base = prepared.base if prepared.base != EMPTY else None
                 number = self._parent.version["number"] if self._parent else None
                 draft = replace(
-                    draft, project=project, name=row["name"] if row else self._name, type=self._type,
+                    draft, project=project, name=self._name, type=self._type,
                     artifact=row["id"] if row else draft.artifact, base=base, base_number=number,
                 )  # fmt: skip
                 _, version = land(session, draft, options)
@@ -204,7 +213,7 @@ class Artifact(ArtifactFields, ArtifactContent):
         assert self._parent is not None
         artifact = self._parent.artifact
         if artifact["project"] != project:
-            raise ValueError(
+            raise BadValue(
                 f"'{self._name}' was begun on a version that exists in project '{artifact['project']}': "
                 f"it cannot be logged to '{project}'"
             )
@@ -283,7 +292,7 @@ class Artifact(ArtifactFields, ArtifactContent):
         """Take a link away; ValueError if this is no link."""
         self._logged("unlink")
         if not self.is_link:
-            raise ValueError(f"'{self.name}' is no link, use 'Artifact.delete' instead")
+            raise BadValue(f"'{self.name}' is no link, use 'Artifact.delete' instead")
         self._unlink()
 
     @as_comm_error

@@ -48,5 +48,9 @@ class ArtifactBase(ABC):
         """Digest, count and size of the manifest."""
 
     @abstractmethod
+    def _itself(self) -> Artifact:
+        """This object, whole."""
+
+    @abstractmethod
     def _of(self, found: Found, session: Session) -> Artifact:
         """The object for another version."""

@@ -19,9 +19,11 @@ from artifactvc.errors import (
     ArtifactFinalizedError,
     ArtifactNotLoggedError,
     BadName,
+    BadValue,
     HostilePath,
     UnknownEntry,
     UnsupportedError,
+    WrongType,
 )
 from artifactvc.ops import download as downloads
 from artifactvc.ops.download import Wanted
@@ -89,7 +91,7 @@ class ArtifactContent(ArtifactBase):
         prepared = self._open("add_file")
         source = os.fspath(local_path)
         if not os.path.isfile(source):
-            raise ValueError(f"Path is not a file: '{source}'")
+            raise BadValue(f"Path is not a file: '{source}'")
         _check_policy(policy)
         path = entry_path(name if name is not None else os.path.basename(source))
         with self._session(create=True) as session:
@@ -114,7 +116,7 @@ class ArtifactContent(ArtifactBase):
         prepared = self._open("add_dir")
         source = os.fspath(local_path)
         if not os.path.isdir(source):
-            raise ValueError(f"Path is not a directory: '{source}'")
+            raise BadValue(f"Path is not a directory: '{source}'")
         _check_policy(policy)
         prefix = entry_path(name) if name not in (None, "", ".", "./", "/") else ""
         with self._session(create=True) as session:
@@ -131,11 +133,11 @@ class ArtifactContent(ArtifactBase):
         prepared = self._open("new_file")
         path = entry_path(name)
         if mode not in ("x", "w", "xb", "wb"):
-            raise ValueError(f"bad mode '{mode}': a new file is written with 'x', 'w', 'xb' or 'wb'")
+            raise BadValue(f"bad mode '{mode}': a new file is written with 'x', 'w', 'xb' or 'wb'")
         _check_policy(policy)
         with self._session(create=True) as session:
             if mode.startswith("x") and prepared.find(session, path) is not None:
-                raise ValueError(f"File with name '{path}' already exists")
+                raise BadValue(f"File with name '{path}' already exists")
             staging = session.avc.tmp
         directory = tempfile.mkdtemp(prefix="new-", dir=staging)
         try:
@@ -154,7 +156,7 @@ class ArtifactContent(ArtifactBase):
 
         prepared = self._open("add")
         if not isinstance(obj, Value):
-            raise TypeError(f"a '{type(obj).__name__}' cannot be added: give a Table, PartitionedTable or JoinedTable")
+            raise WrongType(f"a '{type(obj).__name__}' cannot be added: give a Table, PartitionedTable or JoinedTable")
         path = entry_path(name)
         path = path if path.endswith(obj.suffix) else path + obj.suffix
         with self._session(create=True) as session:
@@ -182,7 +184,7 @@ class ArtifactContent(ArtifactBase):
                 prepared.set(session, entry)
             return [ArtifactManifestEntry(_whole(self), entry)]
         if not isinstance(uri, (str, os.PathLike)) or "://" not in os.fspath(uri):
-            raise ValueError(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")
+            raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")
         raise UnsupportedError("references are not in this version", hint="add the file itself, with add_file")
 
     # ---- removing and looking up -------------------------------------------------------------------------
@@ -351,7 +353,7 @@ class ArtifactContent(ArtifactBase):
             raise ArtifactNotLoggedError("Artifact.file", self)
         entries = self._entries()
         if len(entries) != 1:
-            raise ValueError(f"this artifact has {len(entries)} files, not one: use download() or get_entry()")
+            raise BadValue(f"this artifact has {len(entries)} files, not one: use download() or get_entry()")
         return os.path.join(self._download(root), entries[0].path)
 
     def files(self, names: list[str] | None = None, per_page: int = 50, start: str | None = None) -> ArtifactFiles:
@@ -373,7 +375,7 @@ def _base() -> Path:
 
 def _check_policy(policy: str | None) -> None:
     if policy not in _POLICIES:
-        raise ValueError(f"bad policy '{policy}': it is 'mutable' or 'immutable'")
+        raise BadValue(f"bad policy '{policy}': it is 'mutable' or 'immutable'")
 
 
 def _named_by_digest(source: str, path: str) -> str:

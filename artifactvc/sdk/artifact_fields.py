@@ -15,8 +15,9 @@ from artifactvc.core import metadata as plain_metadata
 from artifactvc.core import names
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE, is_generated, time_to_live
-from artifactvc.errors import ArtifactNotLoggedError, BadName
+from artifactvc.errors import ArtifactNotLoggedError, BadName, BadValue, WrongType
 from artifactvc.ops import versions
+from artifactvc.ops.session import Session
 from artifactvc.sdk.artifact_base import ArtifactBase
 from artifactvc.sdk.ttl import ArtifactTTL, format_ttl, parse_ttl
 
@@ -158,7 +159,8 @@ class ArtifactFields(ArtifactBase):
         """The version that a link stands for; the version itself where it is no link."""
         self._logged("source_artifact")
         with self._session() as session:
-            return self._of(versions.source_of(session, self._version(session)), session)
+            found, own = versions.source_of(session, self._version(session)), self._version(session)
+            return self._of(found, session) if found.artifact["id"] != own.artifact["id"] else self._itself()
 
     # ---- what is said about it ---------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class ArtifactFields(ArtifactBase):
     @description.setter
     def description(self, text: str | None) -> None:
         if text is not None and not isinstance(text, str):
-            raise TypeError(f"a description is text, not '{type(text).__name__}'")
+            raise WrongType(f"a description is text, not '{type(text).__name__}'")
         self._description = text
 
     @property
@@ -229,11 +231,11 @@ class ArtifactFields(ArtifactBase):
     @ttl.setter
     def ttl(self, value: timedelta | ArtifactTTL | None) -> None:
         if is_generated(self._type):
-            raise ValueError(f"an artifact of type '{self._type}' has no time to live")
+            raise BadValue(f"an artifact of type '{self._type}' has no time to live")
         if self.is_link:
-            raise ValueError("a link has no time to live of its own: set that of its source")
+            raise BadValue("a link has no time to live of its own: set that of its source")
         if value is not None and not isinstance(value, (timedelta, ArtifactTTL)):
-            raise TypeError(f"a ttl is a timedelta, None or ArtifactTTL.INHERIT, not '{type(value).__name__}'")
+            raise WrongType(f"a ttl is a timedelta, None or ArtifactTTL.INHERIT, not '{type(value).__name__}'")
         if isinstance(value, timedelta):
             if value <= timedelta(0):
                 raise BadName("a ttl must be longer than nought", hint="give None for a version that never expires")
@@ -277,6 +279,32 @@ class ArtifactFields(ArtifactBase):
             key = {"artifact": found.artifact["id"], "digest": found.version["digest"]}
             moved = [row["moved_at"] for row in session.index.rows.find("alias", **key)]
             return str(max([found.version["created"], *filter(None, moved)]))
+
+    @property
+    def history_step(self) -> int | None:
+        """The last step that the producing run had logged when it logged this version, counted from the one before.
+
+        None where no run produced it, or none had logged a metric by then (as W&B counts it).
+        """
+        from artifactvc.ops import runs
+        from artifactvc.util.text import parse_time
+
+        info = self._logged("history_step")
+        if not info.produced_by:
+            return None
+        with self._session() as session:
+            made = parse_time(info.created).timestamp()
+            steps = [
+                int(line.get("_step", 0))
+                for line in runs.metrics(session, self._first_producer(session))
+                if float(line.get("_timestamp", 0)) <= made
+            ]
+        return max(*steps, 0) if steps else None
+
+    def _first_producer(self, session: Session) -> str:
+        found = self._version(session)
+        key = {"artifact": found.artifact["id"], "digest": found.version["digest"]}
+        return str(min(session.index.rows.find("produced", **key), key=lambda row: row["at"])["run"])
 
     @property
     def url(self) -> str:

@@ -1,9 +1,10 @@
 """What an artifact can hold besides files: the contract of every such type, and `Table`.
 
 A value becomes one JSON file, whose ending says its type. The bytes follow from the
-value alone, so adding the same table twice makes no new version. They are those that
-W&B's own library writes, spaces included, as long as no column holds lists or
-dictionaries and all text is ASCII (there it escapes, here stands UTF-8).
+value alone, so adding the same table twice makes no new version. Names, order and
+spaces are those of W&B's own library: its tables are read, and tables of simple
+columns are the same bytes. Different here: text is UTF-8 and not escaped, lists and
+dictionaries do not say what is in them, and NaN is marked.
 
 `artifactvc.sdk.tables` has the types that are made of tables, and is where to import
 all of them from.
@@ -17,7 +18,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Final, Protocol
 
-from artifactvc.errors import Corrupt
+from artifactvc.errors import BadValue, Corrupt, WrongType
 from artifactvc.sdk.table_cells import Cell, same, show_cell
 from artifactvc.sdk.table_types import (
     KEYS,
@@ -71,7 +72,7 @@ class Value:
         """The bytes of the entry in *source*. Raises ValueError or TypeError for what cannot be stored there."""
         data = json.dumps(self.body(source), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
         if len(data) > self.MAX_BYTES:
-            raise ValueError(
+            raise BadValue(
                 f"a {self.type_name} of {len(data)} bytes is larger than {self.MAX_BYTES}; "
                 "split it, and add a PartitionedTable of the parts"
             )
@@ -88,7 +89,7 @@ class Table(Value):
 
     `columns` and `data`, a list of rows, may be read and changed; what stands there is
     checked when the table is added to an artifact. Rows hold plain values, whatever was
-    given (`artifactvc.sdk.table_types.to_cell`): moments come back in UTC with their
+    given (`artifactvc.sdk.table_cells.to_cell`): moments come back in UTC with their
     milliseconds, NaN comes back as NaN, and None as None.
 
     Nothing is cut off in silence: a table of more than `MAX_ARTIFACT_ROWS` rows is
@@ -122,7 +123,7 @@ class Table(Value):
         Raises ValueError for a row of another width, TypeError for a value of another type.
         """
         if log_mode not in LOG_MODES:
-            raise ValueError(f"bad log_mode {show_cell(log_mode)}: it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
+            raise BadValue(f"bad log_mode {show_cell(log_mode)}: it is 'IMMUTABLE', 'MUTABLE' or 'INCREMENTAL'")
         given = next((one for one in (dataframe, data, rows) if one is not None), ())
         if dataframe is not None or is_frame(given):
             columns, given = of_frame(given)
@@ -166,7 +167,7 @@ class Table(Value):
         """Add a column with one value for each row; to a table without columns, as many rows as it has values."""
         values = items_of(data, f"column '{name}'")
         if self.columns and len(values) != len(self.data):
-            raise ValueError(f"column '{name}' has {len(values)} values, and the table {len(self.data)} rows")
+            raise BadValue(f"column '{name}' has {len(values)} values, and the table {len(self.data)} rows")
         self._add_columns({name: values}, optional)
 
     def add_computed_columns(self, fn: Callable[[int, dict[Column, Cell]], dict[str, Any]]) -> None:
@@ -175,9 +176,9 @@ class Table(Value):
         for index, row in self.iterrows():
             new = fn(index, dict(zip(self.columns, row, strict=True)))
             if not isinstance(new, dict):
-                raise TypeError(f"the function returned a '{type(new).__name__}' for row {index}, not a dictionary")
+                raise WrongType(f"the function returned a '{type(new).__name__}' for row {index}, not a dictionary")
             if index and new.keys() != made.keys():
-                raise ValueError(f"row {index} was given the columns {listed(new)}, and row 0 {listed(made)}")
+                raise BadValue(f"row {index} was given the columns {listed(new)}, and row 0 {listed(made)}")
             for name, value in new.items():
                 made.setdefault(name, []).append(value)
         self._add_columns(made, False)
@@ -186,7 +187,7 @@ class Table(Value):
         """The values of a column as a list; as an array where *convert_to* is "numpy"."""
         at = self._at(name)
         if convert_to not in (None, "numpy"):
-            raise ValueError(f"bad convert_to '{convert_to}': it is 'numpy' or None")
+            raise BadValue(f"bad convert_to '{convert_to}': it is 'numpy' or None")
         values = [row[at] for row in self.data]
         return values if convert_to is None else _package("numpy", "get_column").array(values)
 
@@ -198,7 +199,7 @@ class Table(Value):
         """Give a column another type, which must fit all that stands in it: no value is changed."""
         at = self._at(col_name)
         if self._types[at].kind in KEYS:
-            raise ValueError(f"column '{col_name}' is a key and keeps its type")
+            raise BadValue(f"column '{col_name}' is a key and keeps its type")
         self._retype(at, ColumnType(column_type(dtype).kind, optional))
         return self._types[at]
 
@@ -207,7 +208,7 @@ class Table(Value):
         at = self._at(col_name)
         for name, column in zip(self.columns, self._types, strict=True):
             if column.kind == "primaryKey" and name != col_name:
-                raise ValueError(f"column '{name}' is the primary key already")
+                raise BadValue(f"column '{name}' is the primary key already")
         self._retype(at, ColumnType("primaryKey"))
 
     def set_fk(self, col_name: Column, table: Table | str, table_col: str) -> None:
@@ -217,18 +218,18 @@ class Table(Value):
         """
         at = self._at(col_name)
         if self._types[at].kind == "primaryKey":
-            raise ValueError(f"column '{col_name}' is the primary key")
+            raise BadValue(f"column '{col_name}' is the primary key")
         if isinstance(table, Table):
             table._at(table_col)
             if any(one is self for one in table._reached()):
-                raise ValueError(f"column '{col_name}' would lead back to its own table")
+                raise BadValue(f"column '{col_name}' would lead back to its own table")
         elif not (isinstance(table, str) and table.endswith(self.suffix)):
-            raise ValueError(f"{show_cell(table)} is no Table and no path that ends with '{self.suffix}'")
+            raise BadValue(f"{show_cell(table)} is no Table and no path that ends with '{self.suffix}'")
         self._retype(at, ColumnType("foreignKey", link=(table, table_col)))
 
     def _at(self, name: Column) -> int:
         if name not in self.columns:
-            raise ValueError(f"no column '{name}'; there are {listed(self.columns)}")
+            raise BadValue(f"no column '{name}'; there are {listed(self.columns)}")
         return self.columns.index(name)
 
     def _retype(self, at: int, column: ColumnType) -> None:
@@ -292,12 +293,12 @@ class Table(Value):
 def _body_of(table: Table, source: Source) -> dict[str, Any]:
     names, count = checked_columns(table.columns), len(table.data)
     if count > table.MAX_ARTIFACT_ROWS:
-        raise ValueError(
+        raise BadValue(
             f"a table of {count} rows has more than Table.MAX_ARTIFACT_ROWS, {table.MAX_ARTIFACT_ROWS}; "
             "split it, and add a PartitionedTable of the parts"
         )
     if len(names) != len(table._types):
-        raise ValueError(f"the columns are {listed(names)}, and rows were added for {len(table._types)} columns")
+        raise BadValue(f"the columns are {listed(names)}, and rows were added for {len(table._types)} columns")
     types, values = {}, []
     nan: dict[str, Any] = {}
     timestamps: dict[str, Any] = {}
@@ -330,16 +331,16 @@ def _linked(name: Column, column: ColumnType, source: Source) -> str:
     path = _place_of(table, source) if isinstance(table, Table) else str(table)
     if path is None or path not in source.paths(path):
         shown = "the table" if path is None else f"'{path}'"
-        raise ValueError(f"column '{name}': {shown} that it is a key to is not in the artifact; add it first")
+        raise BadValue(f"column '{name}': {shown} that it is a key to is not in the artifact; add it first")
     return path
 
 
 def _table_of(body: dict[str, Any]) -> Table:
     names, rows = body.get("columns"), body.get("data")
     if not isinstance(names, list) or not isinstance(rows, list):
-        raise ValueError("it has no columns or no data")
+        raise BadValue("it has no columns or no data")
     if body.get("ncols", len(names)) != len(names) or body.get("nrows", len(rows)) != len(rows):
-        raise ValueError("its rows and columns are not as many as it says")
+        raise BadValue("its rows and columns are not as many as it says")
     table = Table(names, log_mode=body.get("log_mode", "IMMUTABLE"))
     types = _member(_member(_member(body, "column_types"), "params"), "type_map")
     nan, timestamps = _member(body, "nan"), _member(body, "timestamps")
@@ -351,7 +352,7 @@ def _table_of(body: dict[str, Any]) -> Table:
             cells = load_column(column, Stored(values, nan.get(key, []), timestamps.get(key, [])))
             filled.append((column.including_all(cells), cells))
         except (TypeError, ValueError) as cause:
-            raise ValueError(f"column '{key:.40}': {cause}") from cause
+            raise BadValue(f"column '{key:.40}': {cause}") from cause
     table._types = [column for column, _ in filled]
     table.data = to_rows([cells for _, cells in filled], len(rows))
     return table
@@ -361,7 +362,7 @@ def _member(body: dict[str, Any], key: str) -> dict[str, Any]:
     """The dictionary at *key*, empty if there is none."""
     found = body.get(key)
     if found is not None and not isinstance(found, dict):
-        raise ValueError(f"its '{key}' is no dictionary")
+        raise BadValue(f"its '{key}' is no dictionary")
     return found or {}
 
 

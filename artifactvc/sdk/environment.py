@@ -56,6 +56,12 @@ def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> re
     return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
 
 
+def global_settings(*, environ: Mapping[str, str] | None = None) -> list[results.ConfigValue]:
+    """Every setting that the user's own file holds; no repository is needed."""
+    found = [global_setting(name, environ=environ) for name in sorted(settings.SETTINGS)]
+    return [value for value in found if value.source == "global"]
+
+
 def set_global(name: str, value: str, *, environ: Mapping[str, str] | None = None) -> results.ConfigValue:
     """Change one setting of the user's own file; no repository is needed."""
     from artifactvc.core.results import ConfigValue

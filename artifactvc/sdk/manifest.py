@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.model import Entry
-from artifactvc.errors import ArtifactNotLoggedError, UnknownEntry
+from artifactvc.errors import ArtifactNotLoggedError, BadValue, UnknownEntry
 
 if TYPE_CHECKING:
     from artifactvc.sdk.artifact import Artifact
@@ -65,7 +65,7 @@ class ArtifactManifestEntry:
     def ref_target(self) -> str:
         """The URI of a reference; ValueError for a file."""
         if self._entry.uri is None:
-            raise ValueError(f"'{self.path}' is a stored file, not a reference")
+            raise BadValue(f"'{self.path}' is a stored file, not a reference")
         return self._entry.uri
 
     def ref_url(self) -> str:

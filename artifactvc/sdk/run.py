@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from artifactvc.core import names
 from artifactvc.core.metadata import lenient
-from artifactvc.errors import AvcError, BadName, Conflict, TypeConflict, UnsupportedError, UsageError
+from artifactvc.errors import (
+    AvcError,
+    BadName,
+    BadValue,
+    Conflict,
+    TypeConflict,
+    UnsupportedError,
+    UsageError,
+    WrongType,
+)
 from artifactvc.ops import runs, versions
 from artifactvc.ops.session import Session
 from artifactvc.sdk import active
@@ -28,6 +37,7 @@ from artifactvc.util.text import near
 
 if TYPE_CHECKING:
     from artifactvc.sdk.listing import Listing
+    from artifactvc.sdk.public_run import PublicRun
 
 #: Seconds between two records of a summary or config that changes while the run goes on.
 _RECORDED_EVERY = 30.0
@@ -248,7 +258,7 @@ class Run:
             self.use_artifact(value)
             return value.json_encode()
         if isinstance(value, Mapping) and any(isinstance(item, Artifact) for item in value.values()):
-            raise ValueError("an Artifact can only be a top-level key of a run's config")
+            raise BadValue("an Artifact can only be a top-level key of a run's config")
         return lenient(value)
 
     def _changed(self) -> None:
@@ -273,11 +283,11 @@ class Run:
         """
         self._require()
         if not isinstance(data, Mapping):
-            raise TypeError(f"metrics are a dictionary, not '{type(data).__name__}'")
+            raise WrongType(f"metrics are a dictionary, not '{type(data).__name__}'")
         with self._lock:
             if step is not None and step != self._step:
                 if step < self._step:
-                    raise ValueError(f"step {step} is over: the next one is {self._step}")
+                    raise BadValue(f"step {step} is over: the next one is {self._step}")
                 self._write_pending()
                 self._step = step
             values = {str(key): self._measured(str(key), value) for key, value in data.items()}
@@ -337,7 +347,7 @@ class Run:
         elif isinstance(artifact_or_name, str):
             artifact = self._look_up(artifact_or_name)
         else:
-            raise ValueError(f"give an Artifact or its name, not '{artifact_or_name.__class__.__name__}'")
+            raise BadValue(f"give an Artifact or its name, not '{artifact_or_name.__class__.__name__}'")
         if type is not None and artifact.type != type:
             raise TypeConflict(
                 f"artifact '{artifact.name}' has type '{artifact.type}', not '{type}'", hint="leave type out"
@@ -391,7 +401,7 @@ class Run:
         if isinstance(what, Artifact):
             return what
         if not isinstance(what, (str, os.PathLike)):
-            raise TypeError(f"give an Artifact, or the path of a file or directory, not '{what.__class__.__name__}'")
+            raise WrongType(f"give an Artifact, or the path of a file or directory, not '{what.__class__.__name__}'")
         path = os.fspath(what)
         last = os.path.basename(os.path.abspath(path)) if "://" not in path else path.rstrip("/").rpartition("/")[2]
         artifact = Artifact(name or f"run-{self.id}-{names.artifact_name_from(last)}", kind or "unspecified")
@@ -402,7 +412,7 @@ class Run:
         elif os.path.isdir(path):
             artifact.add_dir(path)
         else:
-            raise ValueError(f"path must be a file, a directory or a URI: '{path}' is not there")
+            raise BadValue(f"path must be a file, a directory or a URI: '{path}' is not there")
         return artifact
 
     def upsert_artifact(
@@ -446,7 +456,7 @@ class Run:
         shared_id = distributed_id or self.group
         if not shared_id:
             deed = "finish_artifact" if finish else "upsert_artifact"
-            raise TypeError(f"cannot call {deed} without a distributed_id or a group of the run")
+            raise WrongType(f"cannot call {deed} without a distributed_id or a group of the run")
         artifact = self._made(what, *named)
         chosen = [names.check_alias(alias) for alias in _aliases(aliases)]
         prepared = artifact._prepared
@@ -484,7 +494,7 @@ class Run:
         """The versions that this run used so far."""
         return self._public().used_artifacts()
 
-    def _public(self) -> Any:
+    def _public(self) -> PublicRun:
         from artifactvc.sdk.public_run import PublicRun
 
         if self._where is None:

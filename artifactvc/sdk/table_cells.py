@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from artifactvc.errors import BadValue, WrongType
+
 Cell = Any
 """A plain value, as `to_cell` returns it."""
 
@@ -45,7 +47,7 @@ def to_cell(value: object, depth: int = 0) -> Cell:
     if isinstance(value, datetime | date):
         return _to_moment(value)
     if depth >= DEPTH:
-        raise ValueError(f"a value is nested deeper than {DEPTH} levels")
+        raise BadValue(f"a value is nested deeper than {DEPTH} levels")
     if isinstance(value, list | tuple):
         items = list(value)
         return items if _all_plain(items) else [to_cell(item, depth + 1) for item in items]
@@ -106,23 +108,23 @@ def _to_text(value: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{show_cell(text)} is no Unicode text") from None
+        raise BadValue(f"{show_cell(text)} is no Unicode text") from None
     return text
 
 
 def _to_key(key: object) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"keys of a dictionary in a table are text, not {show_cell(key)}")
+        raise WrongType(f"keys of a dictionary in a table are text, not {show_cell(key)}")
     return _to_text(key)
 
 
 def _to_number(value: float) -> int | float:
     if isinstance(value, int):
         if value.bit_length() > BITS:
-            raise ValueError(f"an integer of more than {BITS} bits")
+            raise BadValue(f"an integer of more than {BITS} bits")
         return int(value)
     if math.isinf(value):
-        raise ValueError(f"{float(value)} is no number that JSON can hold")
+        raise BadValue(f"{float(value)} is no number that JSON can hold")
     return float(value)
 
 
@@ -134,7 +136,7 @@ def _to_moment(value: date) -> datetime | None:
     try:
         utc = value.replace(tzinfo=UTC) if value.utcoffset() is None else value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from None
+        raise BadValue(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from None
     whole = utc.microsecond // 1000 * 1000
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, whole, tzinfo=UTC)
 
@@ -155,7 +157,7 @@ def _of_packages(value: Any, depth: int) -> Cell:
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
         value = _tamed(value)
     elif not callable(getattr(value, "tolist", None)):
-        raise TypeError(f"a table cannot hold a '{type(value).__name__}'")
+        raise WrongType(f"a table cannot hold a '{type(value).__name__}'")
     return to_cell(value.tolist(), depth + 1)
 
 
@@ -170,11 +172,11 @@ def values_of(series: Any) -> list[Any]:
 def _tamed(array: Any) -> Any:
     """The array, or number of NumPy, in a type whose ``tolist`` gives Python's own values."""
     if array.dtype.kind in "mV":  # of some spans of time, and of moments in records, it gives bare numbers too
-        raise TypeError(f"a table cannot hold a '{array.dtype}' of NumPy")
+        raise WrongType(f"a table cannot hold a '{array.dtype}' of NumPy")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype("float64")
     if array.dtype.kind == "M":
         array = array.astype("datetime64[ms]")  # of finer units, and of far years, tolist gives bare numbers
         if any(isinstance(moment, int) for moment in array.ravel().tolist()):
-            raise ValueError("a moment outside the years 1 to 9999")
+            raise BadValue("a moment outside the years 1 to 9999")
     return array

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from artifactvc.errors import UnsupportedError
+from artifactvc.errors import BadValue, UnsupportedError, WrongType
 from artifactvc.sdk.table_cells import SCALARS, Cell, show_cell, to_cell, to_cells, values_of
 
 Column = str | int
@@ -85,7 +85,7 @@ class ColumnType:
         for cell in cells:
             wider = result.including(kind_of(cell))
             if wider is None:
-                raise TypeError(result.misfit(cell))
+                raise WrongType(result.misfit(cell))
             result = wider
         return result
 
@@ -123,7 +123,7 @@ def column_type(dtype: object) -> ColumnType:
         dtype = numpy.dtype(dtype)
     if numpy is not None and isinstance(dtype, numpy.dtype) and dtype.kind in _NUMPY_KINDS:
         return ColumnType(_NUMPY_KINDS[dtype.kind])
-    raise TypeError(f"no type of a column: {show_cell(dtype)}")
+    raise WrongType(f"no type of a column: {show_cell(dtype)}")
 
 
 def encode_type(column: ColumnType, table: str = "") -> dict[str, Any]:
@@ -144,13 +144,13 @@ def decode_type(body: object) -> ColumnType:
     Raises ValueError if it is no type at all, UnsupportedError for cells that are kept elsewhere.
     """
     if not isinstance(body, dict) or not isinstance(body.get("wb_type"), str):
-        raise ValueError("its type is none")
+        raise BadValue("its type is none")
     params = body.get("params")
     params = params if isinstance(params, dict) else {}
     if body["wb_type"] == "union":
         members = params.get("allowed_types")
         if not isinstance(members, list):
-            raise ValueError("its type is a union of nothing")
+            raise BadValue("its type is a union of nothing")
         flags = [isinstance(member, dict) and member.get("wb_type") == "none" for member in members]
         others = [member for member, is_none in zip(members, flags, strict=True) if not is_none]
         if len(others) == 1 and not (isinstance(others[0], dict) and others[0].get("wb_type") == "union"):
@@ -168,7 +168,7 @@ def decode_type(body: object) -> ColumnType:
         return ColumnType(kind if kind in _NAMES else "any")
     table, name = params.get("table"), params.get("col_name")
     if not isinstance(table, str) or not isinstance(name, str):
-        raise ValueError("it is a key that leads nowhere")
+        raise BadValue("it is a key that leads nowhere")
     return ColumnType(kind, link=(table, name))
 
 
@@ -185,7 +185,7 @@ class Stored:
     """
 
     values: Sequence[Any]
-    nan: list[Any] | bool
+    nan: list[Any] | Literal[True]
     timestamps: list[Any]
 
 
@@ -203,20 +203,18 @@ def store_column(column: ColumnType, cells: list[Cell]) -> Stored:
 
 def load_column(column: ColumnType, stored: Stored) -> list[Cell]:
     """The cells that `store_column` was given. Raises ValueError if *stored* is not what it makes."""
-    if not isinstance(stored.timestamps, list) or not (stored.nan is True or isinstance(stored.nan, list)):
-        raise ValueError("its marks are no list")
-    try:
-        cells = to_cells(stored.values)
-        if column.kind == "timestamp":
-            cells = [None if value is None else _moment(value) for value in cells]
-        for place in stored.timestamps:
-            _put(cells, place, _moment)
-        if stored.nan is True:
-            cells = [_NAN if cell is None else cell for cell in cells]
-        for place in stored.nan if isinstance(stored.nan, list) else ():
-            _put(cells, place, _nan)
-    except TypeError as cause:
-        raise ValueError(str(cause)) from None
+    marks = (stored.timestamps, [] if stored.nan is True else stored.nan)
+    if not all(isinstance(places, list) for places in marks):
+        raise BadValue("its marks are no list")
+    cells = to_cells(stored.values)
+    if column.kind == "timestamp":
+        cells = [None if value is None else _moment(value) for value in cells]
+    for place in stored.timestamps:
+        _put(cells, place, _moment)
+    if stored.nan is True:
+        return [_NAN if cell is None else cell for cell in cells]
+    for place in stored.nan:
+        _put(cells, place, _nan)
     return cells
 
 
@@ -248,16 +246,16 @@ def _milliseconds(moment: datetime) -> int:
 
 def _moment(stored: Any) -> Any:
     if type(stored) not in (int, float):
-        raise ValueError(f"{show_cell(stored)} is no moment")
+        raise BadValue(f"{show_cell(stored)} is no moment")
     try:
         return to_cell(_EPOCH + timedelta(milliseconds=stored))
     except OverflowError:
-        raise ValueError(f"{show_cell(stored)} is a moment outside the years 1 to 9999") from None
+        raise BadValue(f"{show_cell(stored)} is a moment outside the years 1 to 9999") from None
 
 
 def _nan(stored: Any) -> float:
     if stored is not None:
-        raise ValueError(f"{show_cell(stored)} is marked as no number")
+        raise BadValue(f"{show_cell(stored)} is marked as no number")
     return _NAN
 
 
@@ -275,7 +273,7 @@ def _at(holder: Any, step: Any) -> Any:
         return holder[step]
     if isinstance(holder, dict) and isinstance(step, str) and step in holder:
         return holder[step]
-    raise ValueError(f"there is no place {show_cell(step)}")
+    raise BadValue(f"there is no place {show_cell(step)}")
 
 
 # ---- rows and columns ----------------------------------------------------------------------------
@@ -286,10 +284,10 @@ def checked_columns(columns: Iterable[Column]) -> list[Column]:
     names = [to_cell(name) for name in items_of(columns, "'columns'")]
     for name in names:
         if type(name) not in (str, int):
-            raise TypeError(f"columns are called by text or integers, not {show_cell(name)}")
+            raise WrongType(f"columns are called by text or integers, not {show_cell(name)}")
     seen = Counter(map(str, names))
     if len(seen) != len(names):
-        raise ValueError(f"two columns are called {listed(name for name, count in seen.items() if count > 1)}")
+        raise BadValue(f"two columns are called {listed(name for name, count in seen.items() if count > 1)}")
     return names
 
 
@@ -298,7 +296,7 @@ def spread(value: Any, columns: list[Column], what: str) -> list[Any]:
     if not isinstance(value, list):
         return [value] * len(columns)
     if len(value) != len(columns):
-        raise ValueError(f"'{what}' is for {len(value)} columns, and the table has {len(columns)}")
+        raise BadValue(f"'{what}' is for {len(value)} columns, and the table has {len(columns)}")
     return value
 
 
@@ -311,7 +309,7 @@ def items_of(given: Any, what: str) -> list[Any]:
             except (TypeError, ValueError) as cause:
                 raise _about(what, cause) from cause
         if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
-            raise TypeError(f"{what} is a '{type(given).__name__}', not a list")
+            raise WrongType(f"{what} is a '{type(given).__name__}', not a list")
     return list(given)
 
 
@@ -324,7 +322,7 @@ def is_frame(value: object) -> bool:
 def of_frame(frame: Any) -> tuple[list[Column], list[list[Any]]]:
     """The columns and rows of a DataFrame, without its index."""
     if not is_frame(frame):
-        raise TypeError(f"'dataframe' is a '{type(frame).__name__}', not a pandas DataFrame")
+        raise WrongType(f"'dataframe' is a '{type(frame).__name__}', not a pandas DataFrame")
     columns = [values_of(frame.iloc[:, at]) for at in range(len(frame.columns))]
     return list(frame.columns), to_rows(columns, len(frame))
 
@@ -333,9 +331,9 @@ def to_columns(rows: list[Any], names: list[Column], start: int = 0) -> list[tup
     """The values of *rows*, of which the first is number *start*, by column. ValueError if one is of another width."""
     for index, row in enumerate(rows, start):
         if not isinstance(row, list):
-            raise TypeError(f"row {index} is a '{type(row).__name__}', not a list")
+            raise WrongType(f"row {index} is a '{type(row).__name__}', not a list")
         if len(row) != len(names):
-            raise ValueError(f"row {index} has {len(row)} values, and the table {len(names)} columns: {listed(names)}")
+            raise BadValue(f"row {index} has {len(row)} values, and the table {len(names)} columns: {listed(names)}")
     return list(zip(*rows, strict=True)) if rows else [()] * len(names)
 
 

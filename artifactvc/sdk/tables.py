@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from artifactvc.errors import Corrupt
+from artifactvc.errors import BadValue, Corrupt
 from artifactvc.sdk.data_types import Source, Table, Value
 from artifactvc.sdk.table_cells import Cell, show_cell
 from artifactvc.sdk.table_types import Column, listed
@@ -68,7 +68,7 @@ class PartitionedTable(Value):
         for path, part in self._parts():
             first = first or (path, part.columns)
             if part.columns != first[1]:
-                raise ValueError(
+                raise BadValue(
                     f"the parts of a table differ: '{first[0]}' has the columns {listed(first[1])}, "
                     f"and '{path}' {listed(part.columns)}"
                 )
@@ -118,7 +118,7 @@ class JoinedTable(Value):
         """
         names = [join_key] * 2 if isinstance(join_key, str) else join_key
         if not isinstance(names, list | tuple) or len(names) != 2 or not all(isinstance(one, str) for one in names):
-            raise ValueError(f"join_key is a column, or a list of two, not {show_cell(join_key)}")
+            raise BadValue(f"join_key is a column, or a list of two, not {show_cell(join_key)}")
         self.table1, self.table2 = _side(table1, "table1"), _side(table2, "table2")
         self.join_key = join_key if isinstance(join_key, str) else list(join_key)
         self._keys = tuple(names)
@@ -129,7 +129,7 @@ class JoinedTable(Value):
         body: dict[str, Any] = {"_type": self.type_name, "join_key": self.join_key}
         for name, side in (("table1", self.table1), ("table2", self.table2)):
             if isinstance(side, str) and side not in source.paths(side):
-                raise ValueError(f"{name} '{side}' is not in the artifact; add it first")
+                raise BadValue(f"{name} '{side}' is not in the artifact; add it first")
             body[name] = side if isinstance(side, str) else side.body(source)
         return body
 
@@ -249,12 +249,12 @@ def _needed(body: dict[str, Any], key: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     body = dict(pairs)
     if len(body) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise BadValue("a key stands twice")
     return body
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"'{word}' is no number")
+    raise BadValue(f"'{word}' is no number")
 
 
 def _parsed(data: bytes) -> Any:
@@ -276,7 +276,7 @@ def _parsed(data: bytes) -> Any:
 
 def _attached(source: Source | None, what: str) -> Source:
     if source is None:
-        raise ValueError(f"this {what} is not of an artifact yet; add it, log the artifact, and get it from there")
+        raise BadValue(f"this {what} is not of an artifact yet; add it, log the artifact, and get it from there")
     return source
 
 
@@ -284,7 +284,7 @@ def _clean(path: object, what: str) -> str:
     """*path* in the one spelling that entries have."""
     parts = [part for part in path.split("/") if part not in ("", ".")] if isinstance(path, str) else []
     if not isinstance(path, str) or not parts or path.startswith("/") or ".." in parts:
-        raise ValueError(f"{show_cell(path)} is no path of {what}")
+        raise BadValue(f"{show_cell(path)} is no path of {what}")
     return "/".join(parts)
 
 
@@ -293,7 +293,7 @@ def _side(side: object, what: str) -> Side:
         return side
     if isinstance(side, str) and side.endswith(tuple(kind.suffix for kind in _SIDES)):
         return _clean(side, "a table")
-    raise ValueError(f"{what} is a table or a path that ends with '{Table.suffix}', not {show_cell(side)}")
+    raise BadValue(f"{what} is a table or a path that ends with '{Table.suffix}', not {show_cell(side)}")
 
 
 def _natural(path: str) -> list[list[tuple[int, int, str]]]:
@@ -310,7 +310,7 @@ def _piece(piece: str) -> tuple[int, int, str]:
 
 def _key_at(columns: list[Column], key: str) -> int:
     if key not in columns:
-        raise ValueError(f"no column '{key}' to join by; there are {listed(columns)}")
+        raise BadValue(f"no column '{key}' to join by; there are {listed(columns)}")
     return columns.index(key)
 
 
@@ -321,3 +321,9 @@ def _joined_by(cell: Cell) -> object:
     if isinstance(cell, list | dict):
         return json.dumps(cell, sort_keys=True, default=str), "json"
     return (cell, "boolean") if isinstance(cell, bool) else cell
+
+
+def __getattr__(name: str) -> object:
+    from artifactvc.sdk.unsupported import refuse
+
+    raise refuse("artifactvc.data_types", name)

@@ -75,7 +75,7 @@ class Bindings:
             raise Corrupt(
                 f"'{self._path.name}' is not as avc writes it: {error.message}", hint="mend it by hand"
             ) from error
-        self.origin: str | None = origin if isinstance(origin, str) else None
+        self.origin: str | None = origin if origin and isinstance(origin, str) else None
 
     def find(self, project: str, name: str) -> Bound | None:
         """The artifact of this name, in any case, or None."""

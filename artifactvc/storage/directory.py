@@ -15,7 +15,7 @@ from pathlib import Path
 
 from artifactvc.errors import Corrupt, ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable
 from artifactvc.storage.loose import copy_file
-from artifactvc.storage.transport import RemoteOptions, check_name
+from artifactvc.storage.transport import RemoteOptions, check_name, is_name
 from artifactvc.util.files import create_once, make_directories, storage_error, sync_directory, temporary, write_all
 
 
@@ -170,3 +170,20 @@ class DirectoryTransport:
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+    def list_names(self, prefix: str) -> list[str]:
+        """The names of all files below a directory; one that is removed meanwhile may be left out."""
+        top = self._path(prefix)
+        found: list[str] = []
+
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise error
+
+        with self._reading(prefix):
+            if not self.root.is_dir():
+                raise FileNotFoundError(self.url)
+            for directory, _, files in os.walk(top, onerror=refuse):
+                below = os.path.relpath(directory, self.root).replace(os.sep, "/")
+                found += [name for file in files if is_name(name := f"{below}/{file}")]
+        return sorted(found)

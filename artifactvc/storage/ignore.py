@@ -41,7 +41,9 @@ class Ignore:
         except FileNotFoundError:
             return None
         except IsADirectoryError as error:
-            raise UnreadableFile(f"'{FILE}' is a directory", hint="it must be a file of patterns: rename the directory") from error
+            raise UnreadableFile(
+                f"'{FILE}' is a directory", hint="it must be a file of patterns: rename the directory"
+            ) from error
         except OSError as error:
             reason = (error.strerror or "").lower()
             raise UnreadableFile(f"cannot read '{FILE}': {reason}", hint="check its permissions") from error

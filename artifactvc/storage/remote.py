@@ -30,6 +30,7 @@ from artifactvc.errors import (
     BadIndex,
     BadLogEntry,
     BrokenChain,
+    BucketMissing,
     Corrupt,
     NewerFormat,
     OutcomeUnknown,
@@ -55,10 +56,15 @@ def read_description(transport: Transport) -> dict[str, Any] | None:
     """What ``avc.json`` on the remote says, or None if there is no remote yet."""
     try:
         data = transport.read("avc.json", limit=1 << 16)
+    except BucketMissing:
+        raise
     except RemoteMissing:
         return None
     what = f"'{transport.url}/avc.json'"
-    body = parse_json(data, limit=1 << 16, what=what, error=Corrupt)
+    try:
+        body = parse_json(data, limit=1 << 16, what=what, error=Corrupt)
+    except Corrupt as error:
+        raise Corrupt(error.message, hint="is this the right address? if so, restore that file from a copy") from error
     if not isinstance(body, dict) or not isinstance(body.get("id"), str):
         raise Corrupt(f"{what} does not describe a remote", hint="is this the right address?")
     if body.get("format") != 1:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ from artifactvc.errors import (
     StorageError,
     UsageError,
 )
-from artifactvc.storage.transport import RemoteOptions, check_name
+from artifactvc.storage.transport import RemoteOptions, check_name, is_name
 
 T = TypeVar("T")
 
@@ -116,7 +117,8 @@ class S3Transport:
         """One request. A server that takes it and says nothing is given up after a while that follows its size."""
         key, size = self._key(name), len(values.get("Body", b""))
         limit = 2 * self._options.timeout + size / _SLOWEST
-        return await asyncio.wait_for((fs or self._fs)._call_s3(method, Bucket=self.bucket, Key=key, **values), limit)
+        values = values if "Prefix" in values else {"Key": key, **values}  # a listing is about no one key
+        return await asyncio.wait_for((fs or self._fs)._call_s3(method, Bucket=self.bucket, **values), limit)
 
     async def _again(self, method: str, name: str, **values: Any) -> Any:
         """A request that may be sent more than once, tried again when the connection fails."""
@@ -217,6 +219,22 @@ class S3Transport:
         finally:
             os.close(fd)
 
+    def list_names(self, prefix: str) -> list[str]:
+        """The keys below a prefix, a thousand a request."""
+        base = len(self.prefix) + 1 if self.prefix else 0
+
+        async def pages() -> list[str]:
+            found: list[str] = []
+            more: dict[str, str] = {}
+            while True:
+                page = await self._again("list_objects_v2", prefix, Prefix=f"{self._key(prefix)}/", **more)
+                found += [name for item in page.get("Contents", ()) if is_name(name := str(item["Key"])[base:])]
+                if not page.get("IsTruncated"):
+                    return sorted(found)
+                more = {"ContinuationToken": page["NextContinuationToken"]}
+
+        return self._run(pages)
+
     # ---- writing ---------------------------------------------------------------------------------
 
     def upload(self, name: str, source: Path | bytes) -> None:
@@ -305,6 +323,12 @@ def _explain(url: str, error: BaseException, name: str = "") -> AvcError:
     status, code = _status(error)
     kind = type(_root(error)).__name__
     what = f"'{name}' at '{url}'" if name else f"'{url}'"
+    wrong = re.fullmatch("Invalid endpoint: (.*)", str(_root(error)))
+    if wrong is not None:
+        return UsageError(
+            f"'{wrong[1]}' is no address of an S3 server",
+            hint="write --endpoint-url, or AWS_ENDPOINT_URL, as https://HOST or http://HOST:PORT",
+        )
     if code == "NoSuchBucket":
         return BucketMissing(f"bucket '{url.split('/')[2]}' does not exist", hint="make it, or check the address")
     if status == 404 or isinstance(error, FileNotFoundError):

@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +30,17 @@ def _check_grace(text: str) -> str:
 
 
 def _check_user(text: str) -> str:
-    if not text.strip() or any(ord(c) < 32 for c in text) or len(text) > 200:
-        raise BadName(f"bad user name '{text[:80]}'")
+    if not text.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in text) or len(text) > 200:
+        raise BadName(
+            f"bad user name '{text[:80]}'",
+            hint="use 1 to 200 characters, not only spaces, without control characters",
+        )
+    return text
+
+
+def _check_switch(text: str) -> str:
+    if text not in ("true", "false"):
+        raise UsageError(f"'{text[:80]}' is neither true nor false")
     return text
 
 
@@ -40,6 +50,7 @@ SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "entity": ("", names.check_project),
     "user": ("", _check_user),
     "gc.grace": ("14d", _check_grace),
+    "distributed.origin": ("true", _check_switch),
 }
 
 

@@ -65,9 +65,21 @@ class Transport(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; no error if it is not there."""
 
+    def list_names(self, prefix: str) -> list[str]:
+        """The names of all files below the directory *prefix*, in order; none if it is not there.
+
+        What was created before the call is among them. Names that no remote has (``check_name``)
+        are left out: some tool put them there.
+        """
+
+
+def is_name(name: str) -> bool:
+    """Whether remotes have files of this name."""
+    return len(name) <= 300 and _NAME.fullmatch(name) is not None
+
 
 def check_name(name: str) -> str:
     """Return *name* if it is one that remotes have (protocol H3), before any path or URL is made of it."""
-    if len(name) > 300 or _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise Corrupt(f"bad name '{escape(name[:80])}' of a file on a remote")
     return name

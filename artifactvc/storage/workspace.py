@@ -168,7 +168,10 @@ def relative_path(workspace: Path, path: str, *, cwd: str | None = None) -> str:
         raise UnsupportedFile(f"the name '{escape(inside)}' is not UTF-8", hint="rename it") from error
     if any(part in _SKIPPED for part in inside.split("/")):
         raise UnsupportedFile(f"'{escape(path)}' belongs to a repository, which is never taken")
-    return check_path(inside)
+    try:
+        return check_path(inside)
+    except HostilePath as error:
+        raise UnsupportedFile(error.message, hint="rename it") from error
 
 
 class _Scanner:
@@ -198,7 +201,9 @@ class _Scanner:
         try:
             iterator = os.scandir(absolute)
         except PermissionError as error:
-            raise UnreadableFile(f"cannot read the directory '{escape(path)}': permission denied") from error
+            raise UnreadableFile(
+                f"cannot read the directory '{escape(path or '.')}': permission denied", hint="check its permissions"
+            ) from error
         except FileNotFoundError:
             return []  # removed while we walked
         known = frozenset(row.names) if row and self.options.rows_tracked else frozenset()

@@ -178,7 +178,10 @@ def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # nor can it be made
+            raise storage_error(error, path) from error
     try:
         flags = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         with contextlib.suppress(NotImplementedError):

@@ -315,6 +315,24 @@ def test_config_of_the_user_needs_no_repository(bare):
     assert bare.json("show", "data")["author"] == "Grace Hopper"
 
 
+def test_config_list_of_the_user(bare, own_home):
+    """``config list --global``, in either order, lists what the user's own file holds, with no repository around."""
+    for argv in (["config", "--global", "list"], ["config", "list", "--global"]):
+        assert bare.run(*argv) == (
+            0,
+            "",
+            "note: the user's own file holds no setting (run 'avc config set --global NAME VALUE')\n",
+        )
+    bare("config", "set", "--global", "user", "Grace Hopper")
+    bare("config", "--global", "set", "gc.grace", "3d")
+    for argv in (["config", "--global", "list"], ["config", "list", "--global"]):
+        assert bare(*argv) == "gc.grace = 3d (global)\nuser = Grace Hopper (global)\n"
+    assert bare.json("config", "list", "--global") == [
+        {"name": "gc.grace", "value": "3d", "source": "global"},
+        {"name": "user", "value": "Grace Hopper", "source": "global"},
+    ]
+
+
 # ---- add, rm, status ----------------------------------------------------------------------------------
 
 
@@ -666,6 +684,11 @@ def test_log(data):
     assert data("log", "work/data", "-n", "9") == f"{newest}\n{oldest}\n"
 
 
+def test_log_of_no_version(data):
+    """``log -n 0`` asks for none: that there are some is not denied."""
+    assert data.run("log", "data", "-n", "0") == (0, "", "")
+
+
 def test_log_without_versions(data):
     """Where every version is deleted ``log`` says that there is none."""
     data("delete", "data:v0")
@@ -895,6 +918,16 @@ def test_put(bare):
     assert bare("status") == "project work: no path is bound yet (run 'avc add PATH')\n"
 
 
+@pytest.mark.parametrize("argv", [["put"], ["artifact", "put"]])
+def test_put_of_content_that_is_there(data, argv):
+    """As ``commit`` does, ``put`` says that the version that is there keeps its description and metadata."""
+    more = ["--meta", "a=1", "-m", "new"] if argv == ["put"] else ["-d", "new"]
+    done = data.run(*argv, "data", "--name", "data", *more)
+    assert done.out.startswith("unchanged work/data:v1 ")
+    assert done.err == "note: content is already v1 (its description and metadata stay)\n"
+    assert data.json("show", "data:v1")["description"] == ""
+
+
 def test_put_follows_when_asked(bare):
     """``put`` keeps links that stay inside; ``--follow`` stores what they point at."""
     bare.write({"far/x": "x"})
@@ -991,6 +1024,25 @@ def test_rename(data):
     data.write({"data/new": "n"})
     data("add")
     assert data("commit").startswith("committed work/things:v2 ")
+
+
+def test_rename_leaves_the_old_name_to_new_artifacts(data):
+    """As the help says: no other artifact is renamed to the old name, and one made under it goes on counting."""
+    data("rename", "data", "things")
+    data("put", "data", "--name", "other")
+    data.refused(
+        "rename",
+        "other",
+        "data",
+        kind="NameTaken",
+        message="'data' was the name of another artifact, whose version numbers are never given again",
+        hint="choose another name",
+    )
+    assert data("put", "data", "--name", "data").startswith("committed work/data:v2 ")
+    assert names_in_log(data("log", "things")) == ["v1", "v0"]
+    told = " ".join(data("rename", "--help").split())
+    assert "No other artifact can be renamed to the old name" in told
+    assert "goes on with the numbers" in told
 
 
 def test_rename_with_staged_changes(data):
@@ -1130,6 +1182,21 @@ def test_du(data):
     assert [line.split()[-1] for line in lines[:6]] == ["packs", "objects", "trash", "log", "index", "total"]
     assert lines[-2:][0].split() == ["as", "files", "stored", "versions"]
     assert lines[-1].split()[-2:] == ["3", "work/data"]
+
+
+def test_du_of_a_remote(data):
+    """What is remembered of a remote counts as log and as index, each by what it is; together it is still all."""
+    before = data.json("du")
+    data("remote", "add", "origin", "../remote")
+    data("push")
+    found = data.json("du")
+    (remote,) = (data.workspace / ".artifacts" / "remotes").iterdir()
+    assert found["log"] == before["log"] + sum(
+        path.stat().st_size for path in remote.rglob("*") if path.is_file() and path.suffix in (".json", ".jsonl")
+    )
+    assert found["index"] > before["index"] + (remote / "index.sqlite").stat().st_size // 2
+    everything = sum(path.stat().st_size for path in remote.parents[1].rglob("*") if path.is_file())
+    assert abs(found["total"] - everything) < 1000  # config.toml and the like
 
 
 # ---- remotes ---------------------------------------------------------------------------------------------

@@ -28,7 +28,9 @@ from tests.cli.conftest import AVC, Avc, schema
 NAME_RULE = "use 1 to 128 ASCII letters, digits, '_', '-' or '.', not beginning with '.' or '-', not ending with '.'"
 PROJECT_RULE = "use 1 to 128 characters without / \\ # ? % : and control characters"
 ALIAS_RULE = "use 1 to 128 characters without '/', ':' and '@'"
+PREFIX_RULE = "a prefix is a relative path inside the artifact, such as images/train"
 TAG_RULE = "use letters, digits, '_' and '-', words parted by single spaces"
+USER_RULE = "use 1 to 200 characters, not only spaces, without control characters"
 AS_ROOT = os.geteuid() == 0
 
 
@@ -404,7 +406,10 @@ def test_name_that_is_taken(data):
         (["config", "set", "gc.grace", "1"], "bad duration '1'", "write a number and a unit: 90s, 45m, 12h, 30d, 2w"),
         (["commit", "--run", "a b"], "bad run id 'a b'", "use letters, digits and '-'"),
         (["put", "data", "-n", "x", "--run", "a/b"], "bad run id 'a/b'", "use letters, digits and '-'"),
-        (["config", "set", "user", ""], "bad user name ''", ""),
+        (["config", "set", "user", ""], "bad user name ''", USER_RULE),
+        (["config", "set", "user", " "], "bad user name ' '", USER_RULE),
+        (["config", "set", "user", "a\nb"], "bad user name 'a\\nb'", USER_RULE),
+        (["config", "set", "user", "a\udcffb"], "bad user name 'a\\xffb'", USER_RULE),
     ],
 )
 def test_bad_value(data, argv, message, hint):
@@ -500,6 +505,79 @@ def test_use_that_means_nothing(data, argv, message, hint):
     data.refused(*argv, kind="UsageError", message=message, hint=hint, code=2)
 
 
+NOTHING = "names nothing"
+
+
+@pytest.mark.parametrize(
+    ("argv", "what", "hint"),
+    [
+        (["rm", "--from", "data", ""], "path", "'avc reset data' drops all that is staged"),
+        (["rm", "--from", "data", "/"], "path", "'avc reset data' drops all that is staged"),
+        (["rm", "--from", "data", "a.txt", ""], "path", "'avc reset data' drops all that is staged"),
+        (["add", ""], "path", "write '.' for the directory that you are in"),
+        (["add", "data", ""], "path", "write '.' for the directory that you are in"),
+        (["add", "", "--to", "new"], "path", "write '.' for the directory that you are in"),
+        (["put", "", "--name", "new"], "path", "write '.' for the directory that you are in"),
+        (["artifact", "put", "", "--name", "new"], "path", "write '.' for the directory that you are in"),
+        (["checkout", "data", "--path", ""], "path", "leave it out to take the whole version"),
+        (["checkout", "data", "--path", "a.txt", "--path", "/"], "path", "leave it out to take the whole version"),
+        (["get", "data", "--path", ""], "path", "leave it out to take the whole version"),
+        (["get", "data", "--root", ""], "directory", "leave it out, or write '.' for where you are"),
+        (["artifact", "get", "data", "--root", ""], "directory", "leave it out, or write '.' for where you are"),
+        (["checkout", "data", ""], "destination", "leave it out, or write '.' for where you are"),
+        (["init", ""], "directory", "leave it out, or write '.' for where you are"),
+        (["remote", "add", "x", ""], "address", "name a directory, or s3://bucket/path"),
+        (["remote", "set-url", "origin", ""], "address", "name a directory, or s3://bucket/path"),
+        (["clone", ""], "address", "name a directory, or s3://bucket/path"),
+    ],
+)
+def test_empty_words_name_nothing(data, argv, what, hint):
+    """An empty path or address, such as an unset variable leaves, never stands for everything or for where one is."""
+    data("remote", "add", "origin", "../remote")
+    data.refused(*argv, kind="UsageError", message=f"the {what} '' names nothing", hint=hint, code=2)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ("/abs", "bad path '/abs'"),
+        ("/", "bad path '/'"),
+        ("../x", "path '../x' climbs or repeats a separator"),
+        ("a//b", "path 'a//b' climbs or repeats a separator"),
+        (".git", "path '.git' has a component '.git', which belongs to another tool or to avc"),
+        ("a\nb", "path 'a\\nb' holds control characters"),
+    ],
+)
+def test_bad_prefix(data, prefix, message):
+    """``--as`` takes a path inside the artifact: another is neither mended nor taken."""
+    for argv in (["add", "data", "--to", "new"], ["put", "data", "--name", "new"]):
+        data.refused(*argv, "--as", prefix, kind="BadName", message=message, hint=PREFIX_RULE, code=2)
+
+
+def test_prefix_without_a_path(data):
+    """``add --as`` with no PATH would have nothing to place."""
+    data.refused(
+        "add",
+        "--as",
+        "q",
+        kind="UsageError",
+        message="a prefix says where PATH goes, and no path is given",
+        hint="run 'avc add PATH --as PREFIX'",
+        code=2,
+    )
+
+
+def test_each_path_of_a_checkout_must_be_there(data):
+    """One ``--path`` that names nothing is an error beside others that name something, and nothing is written."""
+    words = {"kind": "UnknownPath", "hint": "run 'avc ls data:v1' to list its paths"}
+    for argv in (["--path", "sub", "--path", "nope"], ["--path", "nope", "--path", "a.txt"]):
+        data.refused("checkout", "data", "out", *argv, message="version 'data:v1' has nothing at 'nope'", **words)
+    message = "version 'data:v1' has nothing at 'nope', 'su'"
+    data.refused("checkout", "data", "--path", "nope", "--path", "a.txt", "--path", "su", message=message, **words)
+    assert not (data.workspace / "out").exists()
+    data("checkout", "data", "out", "--path", "sub/", "--path", "a.txt")
+
+
 def test_add_without_anything_bound(avc):
     """``add`` alone where no path is bound says how to begin."""
     avc.refused(
@@ -549,6 +627,23 @@ def test_bad_metadata(data, meta, content, message, hint):
     kind = "BadName" if str(message).startswith("bad") else "UsageError"
     for argv in (["commit"], ["edit", "data"], ["put", "data", "-n", "x"]):
         data.refused(*argv, "--meta", meta, kind=kind, message=message, hint=hint, code=2)
+
+
+@pytest.mark.parametrize("meta", ["a=1e999", "a=-1e999", 'a={"b": [1e400]}', "@m"])
+def test_metadata_that_is_no_number(data, meta):
+    """A number too large to be one is refused, given by itself, inside other values, or in a file."""
+    data.write({"m": b'{"a": 1e999}', "data/a.txt": "staged\n"})
+    data("add")
+    for argv in (["commit"], ["edit", "data"], ["put", "data", "-n", "x"]):
+        data.refused(
+            *argv,
+            "--meta",
+            meta,
+            kind="UsageError",
+            message="the metadata holds infinity, which JSON has no word for",
+            hint="write it as text, or leave it out",
+            code=2,
+        )
 
 
 def test_delete_with_aliases(data):
@@ -756,7 +851,8 @@ def test_unreadable_directory(data, bound):
     for argv in (["add"], ["status"], ["diff"], ["put", "data", "--name", "x"]):
         done = data.process(*argv, **bound)
         assert (done.code, done.out) == (1, "")
-        assert re.match(r"error: cannot read the directory '(data/)?sub': permission denied\n", done.err)
+        words = r"error: cannot read the directory '(data/)?sub': permission denied\nhint: check its permissions\n"
+        assert re.fullmatch(words, done.err)
     (data.workspace / "data" / "sub").chmod(0o755)
     assert data.process("status", **bound).out == "work/data (v1) in data\n  clean: 2 entries\n"
 
@@ -768,6 +864,32 @@ def test_unreadable_avcignore(data, bound):
     done = data.process("add", **bound)
     assert (done.code, done.out) == (1, "")
     assert re.match(r"error: cannot read '\.avcignore': permission denied\n", done.err)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"), [(b"\\", "\\"), (b"a\\", "a\\"), (b"!", "!"), (b"[z-a]", "[z-a]"), (b"\x1b\\", "\\x1b\\")]
+)
+def test_bad_pattern(data, line, shown):
+    """A line of ``.avcignore`` that is no pattern is named with its number; the patterns above it are sound."""
+    data.write({"data/new": "n", ".avcignore": b"# ours\n*.tmp\n" + line + b"\n"})
+    for argv in (["add"], ["status"], ["diff"]):
+        data.refused(
+            *argv,
+            kind="UnreadableFile",
+            message=f"'.avcignore' has a bad pattern in line 3: '{shown}'",
+            hint="mend it, or take it out; a backslash stands before the character that it escapes",
+        )
+
+
+def test_avcignore_that_is_no_text(data):
+    """Bytes that are not UTF-8, and a directory, are said to be that: permissions have nothing to do with it."""
+    data.write({"data/new": "n", ".avcignore": b"ok\n\xff\n"})
+    message = "'.avcignore' is not UTF-8 in line 2"
+    data.refused("add", kind="UnreadableFile", message=message, hint="save it as UTF-8")
+    (data.workspace / ".avcignore").unlink()
+    (data.workspace / ".avcignore").mkdir()
+    hint = "it must be a file of patterns: rename the directory"
+    data.refused("add", kind="UnreadableFile", message="'.avcignore' is a directory", hint=hint)
 
 
 def test_unreadable_file_among_many(data, bound):
@@ -790,7 +912,9 @@ def test_repository_that_may_only_be_read(data, bound):
         assert data.process("log", "data", "-n", "1", **bound).out.startswith("v1 ")
         assert data.process("status", **bound).out == "work/data (v1) in data\n  clean: 2 entries\n"
         assert data.process("cat", "data:v0", "a.txt", **bound).out == "one\n"
-        for argv in (["alias", "data", "best"], ["put", "data", "--name", "y"], ["config", "set", "user", "x"]):
+        (data.workspace / ".artifacts" / "locks" / "config").unlink(missing_ok=True)
+        for argv in (["alias", "data", "best"], ["put", "data", "--name", "y"], ["config", "set", "user", "x"],
+                     ["remote", "add", "r", "../r"]):  # fmt: skip
             done = data.process(*argv, **bound)
             assert done.code == 1, argv
             assert re.match(r"error: cannot write '\S+': permission denied\n", done.err, re.IGNORECASE), done.err
@@ -909,9 +1033,10 @@ def test_name_that_is_not_utf8_given_by_itself(data):
         "new",
         "--as",
         os.fsdecode(b"d\xff"),
-        kind="HostilePath",
-        message=re.compile(r".*'d\\xff'.*"),
-        hint=re.compile(".*"),
+        kind="BadName",
+        message="path 'd\\xff' is not UTF-8",
+        hint=PREFIX_RULE,
+        code=2,
     )
 
 
@@ -929,6 +1054,8 @@ def test_text_that_is_not_utf8(data, argv):
     assert "bug" not in done.err
     if done.code:
         assert "\\xff" in done.err
+        assert "salt" not in done.err, "it shows what is ours"
+        assert len(re.findall("'[^']*xff'", done.err.splitlines()[0])) == 1, done.err
         assert data.state() == before
     data.sound()
 
@@ -959,6 +1086,8 @@ def test_name_that_no_version_may_have(data, name, message):
     """A name that would harm others who check it out is shown escaped and not taken."""
     data.write({f"data/{name}": "x"})
     data.refused("add", kind="UnsupportedFile", message=message, hint="rename it, or name it in .avcignore")
+    for argv in (["add", f"data/{name}"], ["add", f"data/{name}", "--to", "new"]):
+        data.refused(*argv, kind="UnsupportedFile", message=message, hint="rename it")
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../x", "../data/a.txt", "sub/../../.."])
@@ -1285,6 +1414,67 @@ def test_damaged_settings(data, own_home):
     assert "newer" not in done.err, "what says nothing of a format is damaged, not new"
 
 
+ID = "0" * 32
+REMOTE_AGAIN = "take [remotes.origin] out, then run 'avc remote add origin URL'"
+
+
+@pytest.mark.parametrize(
+    ("top", "end", "fault", "mend"),
+    [
+        ("features = 3\n", None, "'features' is no table",
+         "write [features], with read, write, check and delete below"),
+        ("", "[features]\nread = 5\n", "'features.read' is no list of names", "write read = [] below [features]"),
+        ("", "[features]\nwrite = [3]\n", "'features.write' is no list of names", "write write = [] below [features]"),
+        ("remotes = 3\n", "", "'remotes' is no table", "take it out, then run 'avc remote add NAME URL'"),
+        ("", "[remotes]\norigin = 3\n", "'remotes.origin' is no table", REMOTE_AGAIN),
+        ("", '[remotes.origin]\nurl = "/r"\n', "'remotes.origin.id' is missing or not 32 hex digits", REMOTE_AGAIN),
+        ("", '[remotes.origin]\nurl = "/r"\nid = "../x"\n', "'remotes.origin.id' is missing or not 32 hex digits",
+         REMOTE_AGAIN),
+        ("", f'[remotes.origin]\nid = "{ID}"\n', "'remotes.origin.url' is missing or no text", REMOTE_AGAIN),
+        ("", f'[remotes.origin]\nid = "{ID}"\nurl = "/r"\nregion = 3\n', "'remotes.origin.region' is no text",
+         "write it in quotes, or take it out"),
+        ("", f'[remotes.origin]\nid = "{ID}"\nurl = "/r"\nread_only = "no"\n',
+         "'remotes.origin.read_only' is neither true nor false", "write true, or take it out"),
+        ("", f'[remotes.origin]\nid = "{ID}"\nurl = "/r"\ntimeout = "x"\n',
+         "'remotes.origin.timeout' is no number of seconds", "write one above 0, or take it out"),
+        ("user = 3\n", "", "'user' is no text", "write it in quotes, or take it out"),
+        ("gc = 3\n", "", "'gc' is no table", "write [gc], with its settings below"),
+        ("", "[gc]\ngrace = 3\n", "'gc.grace' is no text", "write it in quotes, or take it out"),
+    ],
+)  # fmt: skip
+def test_settings_of_another_shape(data, top, end, fault, mend):
+    """A key of ``config.toml`` that is of another kind than it must be is named, with what to mend."""
+    config = data.workspace / ".artifacts" / "config.toml"
+    sound = config.read_text()
+    text = sound if end is not None and "[features]" not in end else sound[: sound.index("[features]")]
+    config.write_text(top + text + (end or ""))
+    message = f"'{config}' is not as avc writes it: {fault}"
+    for argv in (["status"], ["remote", "list"], ["push"], ["gc"], ["config", "list"], ["fsck"]):
+        done = data.run(*argv)
+        assert (done.code, done.out, done.err) == (1, "", f"error: {message}\nhint: {mend}\n")
+    config.write_text(sound)
+    data.sound()
+
+
+def test_repository_without_an_id(data):
+    """What every log entry names must be there; it cannot be guessed."""
+    config = data.workspace / ".artifacts" / "config.toml"
+    config.write_text(re.sub("id = .*", 'id = "x"', config.read_text()))
+    done = data.run("status")
+    message = f"error: '{config}' is not as avc writes it: 'repository.id' is not 32 hex digits\n"
+    assert (done.code, done.err) == (1, f"{message}hint: restore it: every entry of the log names it\n")
+
+
+def test_own_settings_of_another_shape(data, own_home):
+    """The same of the user's own file."""
+    own = own_home / ".config" / "avc" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text("user = 3\n")
+    words = f"error: '{own}' is not as avc writes it: 'user' is no text\nhint: write it in quotes, or take it out\n"
+    for argv in (["status"], ["config", "--global", "list"], ["config", "get", "user", "--global"]):
+        assert data.run(*argv) == (1, "", words)
+
+
 # ---- remotes that are not there ----------------------------------------------------------------------------------
 
 
@@ -1311,6 +1501,62 @@ def test_clone_errors(data):
         code=2,
     )
     assert not (data.workspace / "new").exists()
+
+
+@pytest.mark.parametrize("content", [b"junk", b"", b"\xff", b'{"id": 1e999}', b"[" * 100])
+def test_damaged_description_of_a_remote(data, content):
+    """An ``avc.json`` that cannot be read is damaged, or no remote's: the address may be wrong."""
+    remote = data.workspace.parent / "remote"
+    data("remote", "add", "origin", "../remote")
+    (remote / "avc.json").write_bytes(content)
+    for argv in (["clone", "../remote", "new"], ["remote", "add", "other", "../remote"]):
+        data.refused(
+            *argv,
+            kind="Corrupt",
+            message=re.compile(rf"'{remote}/avc.json' is (damaged: |nested deeper).*"),
+            hint="is this the right address? if so, restore that file from a copy",
+        )
+
+
+def test_edit_that_somebody_else_made_too(data):
+    """A conflict of two edits says where the other's can be seen, which is true."""
+    remote, place = data.workspace.parent / "remote", data.workspace.parent / "clone"
+    data("remote", "add", "origin", "../remote")
+    data("push")
+    data("clone", "../remote", "../clone")
+    data("edit", "data:v0", "-m", "theirs")
+    data("push")
+    data("edit", "data:v0", "-m", "ours", cwd=place)
+    done = data.run("push", cwd=place)
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        "error: the description of v0 was changed on remote 'origin' meanwhile",
+        f"hint: to see it, run 'avc clone {remote} DIR' and 'avc show' there;"
+        " edit again, or push with --force to replace it",
+    ]
+    data("clone", remote, "../third")
+    assert data.json("show", "data:v0", cwd=data.workspace.parent / "third")["description"] == "theirs"
+
+
+@pytest.mark.parametrize(("files", "more"), [(0, ""), (1, ""), (3, " and 2 more")])
+def test_restore_of_lost_bytes(data, files, more):
+    """What gc has removed cannot be restored; there is no draft to drop, so nobody is sent there."""
+    data.write({f"data/{n}": bytes([n]) * 200_000 for n in range(files or 1)})
+    data("add")
+    data("commit")
+    data("delete", "data:v2", "--delete-aliases")
+    data("gc", "--grace", "0s")
+    for path in (data.workspace / ".artifacts" / "trash").rglob("*"):
+        if path.is_file() and (path.suffix != ".pack" or not files):
+            path.unlink()
+    done = data.run("restore", "data:v2")
+    message, hint = done.err.splitlines()
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(
+        f"error: object '[0-9a-f]{{12}}' is not here, nor on a remote: work/data:v2 needs it{more}", message
+    )
+    assert hint == "hint: no copy is left: if you have the files, store them again with 'avc add' or 'avc put'"
+    data.sound()
 
 
 def test_clone_from_nowhere(data):

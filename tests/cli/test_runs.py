@@ -152,6 +152,20 @@ def test_the_command_can_log_to_its_run(avc):
     assert (found["state"], found["exit_code"], found["job_type"]) == ("finished", 0, "train")
 
 
+def test_the_command_can_use_avc_itself(data):
+    """``avc put`` and ``avc commit`` in the command add outputs to the run, and leave what is recorded of it alone."""
+    data.write({"data/new.txt": "new\n"})
+    script = f"set -e; {AVC} -q put data/a.txt --name inner; {AVC} -q add data; {AVC} -q commit --run $AVC_RUN_ID"
+    command = ("sh", "-c", script)
+    done = data.process("run", "--name", "outer", "--job-type", "train", "--use", "data:v0", "--", *command)
+    assert (done.code, done.err.count("\n")) == (0, 1), done.err
+    found = only_run(data)
+    assert (found["name"], found["job_type"], found["command"]) == ("outer", "train", list(command))
+    assert refs(found["used"]) == ["work/data:v0"]
+    assert sorted(refs(found["produced"])) == ["work/data:v2", "work/inner:v0"]
+    assert (found["state"], found["exit_code"]) == ("finished", 0)
+
+
 def test_an_output_whose_content_is_there(data):
     """Equal content makes no new version; the run is one more producer of the one that is there."""
     for _ in range(2):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artifactvc.errors import ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable
+from artifactvc.errors import BucketMissing, ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable, UsageError
 from tests.support import clone, inside, new, origin, tree, version
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
@@ -46,6 +46,38 @@ def test_push_clone_pull_checkout(server, tmp_path, rng):
     assert other.push().versions == ("demo/data:v2",)
     one.pull()
     assert [info.description for info in one.log("data")] == ["third", "second", "first"]
+
+
+def test_a_bucket_that_is_not_there(server, tmp_path):
+    """A clone from a bucket that does not exist says so, as ``remote add`` does; an empty bucket holds no remote."""
+    made = new(tmp_path / "one")
+    for deed in (lambda: clone("s3://avc-no-such/x", tmp_path / "two"), lambda: origin(made, "s3://avc-no-such/x")):
+        with pytest.raises(BucketMissing) as caught:
+            deed()
+        assert caught.value.message == "bucket 'avc-no-such' does not exist"
+        assert caught.value.hint == "make it, or check the address"
+    with pytest.raises(RemoteMissing, match="there is no avc remote at") as missing:
+        clone(f"s3://{server.bucket()}/x", tmp_path / "two")
+    assert not isinstance(missing.value, BucketMissing)
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize("given", ["option", "environment"])
+def test_an_endpoint_that_is_no_address(server, tmp_path, monkeypatch, given):
+    """It is told as such, with how one is written."""
+    if given == "environment":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "notaurl")
+    options = {"endpoint_url": "notaurl"} if given == "option" else {}
+    made = new(tmp_path / "one")
+    for deed in (
+        lambda: clone("s3://bucket/x", tmp_path / "two", **options),
+        lambda: origin(made, "s3://bucket/x", **options),
+    ):
+        with pytest.raises(UsageError) as caught:
+            deed()
+        assert caught.value.message == "'notaurl' is no address of an S3 server"
+        assert caught.value.hint == "write --endpoint-url, or AWS_ENDPOINT_URL, as https://HOST or http://HOST:PORT"
+    assert made.remotes() == []
 
 
 def test_a_push_with_nothing_new_is_one_request(moto, monkeypatch, tmp_path):

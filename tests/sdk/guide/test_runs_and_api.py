@@ -492,18 +492,13 @@ def test_a_run_is_deleted():
     assert not avc.Api().artifact_exists("data:v1")
 
 
-def test_the_type_of_a_collection_is_changed():
-    """All its versions have the new type; a reserved one is refused."""
+def test_the_type_of_a_collection_stays():
+    """One type from the first version on (protocol N3): changing it says what to do instead."""
     log({"a": "1"})
     collection = avc.Api().artifact_collection("dataset", "data")
-    collection.type = "pictures"
-    collection.save()
-    assert avc.Api().artifact("data:v0").type == "pictures"
-    assert names(avc.Api().artifacts("pictures", "data")) == ["data:v0"]
-    with pytest.raises(ValueError):
-        collection.type = "wandb-history"
-        collection.save()
-    assert avc.Api().artifact("data:v0").type == "pictures"
+    with pytest.raises(avc.errors.UnsupportedError):
+        collection.type = "pictures"
+    assert avc.Api().artifact("data:v0").type == "dataset"
 
 
 def test_a_table_goes_through_log_and_use():

@@ -1,0 +1,366 @@
+"""Where a version that many build comes together: in this repository, or on origin (protocol P10).
+
+Both places offer the same few deeds to ``ops/distributed.py``: the log that decides, the
+parts, and where the objects of a part must be so that whoever finishes has them.
+
+- ``Here``: the local log, ``.artifacts/drafts/``, the local store.
+- ``Origin``: origin's log, its ``drafts/`` and ``packs/``. Objects are stored here first,
+  then sent as they come; a version is an entry of origin's log or none at all.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from artifactvc.core.compare import new_objects
+from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
+from artifactvc.core.model import EMPTY, Digest
+from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
+from artifactvc.core.parts import RUN_FIELDS, Attempt, IndexFile
+from artifactvc.core.records import Row, Rows, holder
+from artifactvc.errors import (
+    BadManifest,
+    DigestMismatch,
+    OutcomeUnknown,
+    ReadOnly,
+    RemoteRefused,
+    RemoteUnavailable,
+    StorageError,
+)
+from artifactvc.ops.complete import batches, require_complete
+from artifactvc.ops.fetch import provisional_numbers, record_renumbering
+from artifactvc.ops.push import _create
+from artifactvc.ops.session import Session, append, storing
+from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.trusted import trusted
+from artifactvc.storage.outgoing import outgoing_files
+from artifactvc.storage.packs import decode_object
+from artifactvc.storage.parts import Listing, Parts, local_parts
+from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote_index import Place, encode_places
+from artifactvc.storage.settings import get_dotted
+from artifactvc.util.hashing import digest_bytes
+
+#: How often an entry is planned again when others are faster.
+_TRIES: Final = 50
+SETTING: Final = "distributed.origin"
+
+Plan = Callable[[], Sequence[Record]]
+
+
+class DraftPlace(Protocol):
+    """Where one draft lives."""
+
+    key: str  # part of the draft's name: drafts of different places are different drafts
+    poll_seconds: float  # the longest pause between two looks at the parts
+
+    @property
+    def rows(self) -> Rows:
+        """The names as the deciding log has them."""
+
+    def read(self) -> None:
+        """Catch up with the deciding log."""
+
+    def append(self, command: str, plan: Plan) -> None:
+        """One entry of the deciding log with what *plan* answers, on its newest state; nothing if it answers none."""
+
+    def parts(self, draft: str) -> Parts:
+        """The parts of a draft."""
+
+    def artifact_id(self, project: str, name: str) -> str:
+        """The id for an artifact that the deciding log does not have yet."""
+
+    def known(self, run: str) -> dict[str, str]:
+        """What a part says of its run, for those who do not have the run's records."""
+
+    def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
+        """Put the objects of a part where who finishes finds them, those of *before* excepted."""
+
+    def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """The attempts, their manifests readable here and checked."""
+
+    def require(self, root: Digest, live: Sequence[Digest]) -> None:
+        """Raise MissingObject where an object of a version that only parts name is nowhere. Asked once."""
+
+    def deliver(self, root: Digest, objects: Iterable[Digest], live: Sequence[Digest]) -> None:
+        """See that every object of a version is where its record will be. Asked before each try (P2)."""
+
+
+def place_of(session: Session) -> DraftPlace:
+    """Origin, if there is one and setting ``distributed.origin`` does not say otherwise; else this repository."""
+    origin = session.avc.origin
+    return Origin(session, session.remote(origin)) if origin and _uses_origin(session) else Here(session)
+
+
+def _uses_origin(session: Session) -> bool:
+    return session.avc.origin is not None and str(get_dotted(session.avc.config, SETTING)).lower() != "false"
+
+
+class Here:
+    """A draft of the processes that share this repository."""
+
+    poll_seconds = 1.0
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.key = session.avc.id
+
+    @property
+    def rows(self) -> Rows:
+        """The names as they are shown here."""
+        return self._session.index.rows
+
+    def read(self) -> None:
+        """Catch up with what other processes did."""
+        self._session.index.catch_up()
+
+    def append(self, command: str, plan: Plan) -> None:
+        """One entry of the local log."""
+        append(self._session, command, plan)
+
+    def parts(self, draft: str) -> Parts:
+        """Files below ``drafts/``."""
+        return local_parts(self._session.avc.root, draft)
+
+    def artifact_id(self, project: str, name: str) -> str:
+        """A new one."""
+        return secrets.token_hex(16)
+
+    def known(self, run: str) -> dict[str, str]:
+        """Nothing: the run is in this log."""
+        return {}
+
+    def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
+        """Nothing: all processes share the store."""
+        return None
+
+    def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """The attempts; their manifests were built here."""
+        return parts.read(listing)
+
+    def require(self, root: Digest, live: Sequence[Digest]) -> None:
+        """Every object is here, or held by a remote; the caller's lock keeps it so (protocol L2)."""
+        require_complete(self._session, root, what="the version that was to be finished", known=live[-2:])
+
+    def deliver(self, root: Digest, objects: Iterable[Digest], live: Sequence[Digest]) -> None:
+        """Nothing: objects are where the local log is."""
+
+
+class Origin:
+    """A draft of machines that share only a remote."""
+
+    poll_seconds = 10.0
+    key = ""
+
+    def __init__(self, session: Session, remote: Remote) -> None:
+        if remote.table.get("read_only") or remote.transport.read_only:
+            raise ReadOnly(f"remote '{remote.name}' can only be read", hint=alone_hint())
+        self._session, self._remote = session, remote
+        self._pushed = secrets.token_hex(8)  # the directory under packs/ of what this call sends
+        self._places: dict[Digest, Place] = {}  # where parts, and what was sent by this call, are
+        self._index: tuple[dict[str, Any], ...] = ()  # of the entry that is to come
+        self._verified = False
+
+    @property
+    def rows(self) -> Rows:
+        """The names as origin's log alone has them."""
+        return self._remote.rows
+
+    def read(self) -> None:
+        """Read the new entries of origin's log."""
+        session = self._session
+        if not self._verified:
+            self._remote.verify_identity()
+            self._verified = True
+        index = session.index
+        if self._remote.fetch():
+            before = provisional_numbers(session)
+            index.catch_up()
+            record_renumbering(session, before)
+
+    def parts(self, draft: str) -> Parts:
+        """Files on origin."""
+        return Parts(self._remote.transport, draft)
+
+    def artifact_id(self, project: str, name: str) -> str:
+        """That of an artifact which is not pushed yet, so that both are one; else a new one."""
+        here: Row | None = holder(self._session.index.rows, project, name)
+        there = self._remote.rows.get("artifact", here["id"]) if here else None
+        return str(here["id"]) if here and there is None else secrets.token_hex(16)
+
+    def known(self, run: str) -> dict[str, str]:
+        """Project, name, kind and group of the run, whose records come with the next push from here."""
+        row = self._session.index.rows.get("run", run) or {}
+        return {name: row[name] for name in RUN_FIELDS if isinstance(row.get(name), str) and len(row[name]) <= 1024}
+
+    # ---- the log -----------------------------------------------------------------------------------
+
+    def append(self, command: str, plan: Plan) -> None:
+        """One entry of origin's log.
+
+        Its records are about a draft, which is opened once and ended once: after a doubtful
+        answer the log itself tells, now or when the call is made again (protocol P8).
+        """
+        session, remote = self._session, self._remote
+        op = secrets.token_hex(16)
+        for attempt in range(_TRIES):
+            self.read()
+            records = plan()
+            if not records:
+                return
+            n, before = remote.head()
+            entry = LogEntry(
+                n + 1, op, session.avc.id, before, session.author, session.clock(), command, tuple(records), self._index
+            )
+            data = encode_entry(entry)
+            if self._created(entry.n, data):
+                numbers = provisional_numbers(session)
+                remote.accept(entry.n, data)
+                remote.catch_up()
+                session.index.catch_up()
+                record_renumbering(session, numbers)
+                return
+            if attempt > 3:
+                time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # others push too: jittered back-off (R7)
+        raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
+
+    def _created(self, n: int, data: bytes) -> bool:
+        try:
+            return _create(self._remote, n, data)
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(
+                f"'{self._remote.name}' gave no answer: unknown, it may still land",
+                hint="call it again: it looks first for what this call did",
+            ) from error
+
+    # ---- objects -------------------------------------------------------------------------------------
+
+    def _condemned(self) -> set[str]:
+        return {row["file"] for row in self._remote.rows.find("condemned")}
+
+    def _lacking(self, digests: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
+        """Those that neither origin's index nor a part says where to find, with their sizes."""
+        lacking: dict[Digest, int] = {}
+        condemned = self._condemned()
+        sizes = dict(digests)
+        for batch in batches(sizes):
+            there = self._remote.locate(batch)
+            for digest in batch:
+                own = self._places.get(digest)
+                if digest not in there and (own is None or own.file in condemned):
+                    lacking[digest] = sizes[digest]
+        return lacking
+
+    def _upload(self, lacking: Mapping[Digest, int]) -> list[Place]:
+        """Send objects in packs; durable there when this returns."""
+        session = self._session
+        absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
+        if absent:
+            require_objects(session, absent, "the version that is built")
+        session.progress.start("Uploading", total=sum(lacking.values()), unit="bytes")
+        places: list[Place] = []
+        for outgoing in outgoing_files(session.avc.store, list(lacking), session.avc.tmp):
+            file = f"{self._pushed}/{outgoing.name}"
+            try:
+                self._remote.transport.upload(f"packs/{file}", outgoing.source)
+            finally:
+                outgoing.discard()
+            places += [Place(row.digest, file, row.offset, row.stored, row.length, row.codec) for row in outgoing.rows]
+            session.progress.advance(sum(lacking.get(row.digest, 0) for row in outgoing.rows))
+        session.progress.finish()
+        return places
+
+    def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
+        """Send what origin lacks of a part, and beside the part where it is."""
+        known = [before] if before is not None else []
+        lacking = self._lacking(new_objects(root, known, self._session.node))
+        if not lacking:
+            return None
+        return parts.store_index(directory, self._pushed, self._upload(lacking))
+
+    def require(self, root: Digest, live: Sequence[Digest]) -> None:
+        """Nothing: what is nowhere is found when it is to be delivered."""
+
+    def deliver(self, root: Digest, objects: Iterable[Digest], live: Sequence[Digest]) -> None:
+        """Send what neither origin nor the parts have, and the index file for the entry that is to come."""
+        wanted = dict(new_objects(root, live[-2:], self._session.node)) if root not in live else {}
+        wanted.update(dict.fromkeys(objects, 0))
+        for place in self._upload(lacking) if (lacking := self._lacking(wanted.items())) else ():
+            self._places[place.digest] = place
+        there: set[Digest] = set()
+        for batch in batches(wanted):
+            there |= self._remote.locate(batch).keys()
+        fresh = [self._places[digest] for digest in wanted if digest not in there]
+        data = encode_places(fresh)
+        digest = entry_digest(data)
+        if not fresh:
+            self._index = ()
+        elif [file["digest"] for file in self._index] != [digest]:
+            name = f"{self._pushed}-{secrets.token_hex(4)}"
+            self._remote.transport.upload(f"index/{name}", data)
+            self._index = ({"id": name, "digest": digest, "size": len(data)},)
+
+    # ---- manifests -----------------------------------------------------------------------------------
+
+    def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """The attempts; the nodes of their manifests come here and are checked, no file does."""
+        attempts = parts.read(listing)
+        for place in parts.places(parts.read_all(listing)):
+            self._places[place.digest] = place
+        self._bring_nodes([attempt.root for attempt in attempts])
+        for attempt in attempts:
+            trusted(self._session, attempt.root)
+        return attempts
+
+    def _bring_nodes(self, roots: Sequence[Digest]) -> None:
+        """Fetch the nodes of manifests, a level at a time."""
+        store, seen = self._session.avc.store, {EMPTY}
+        level = list(dict.fromkeys(roots))
+        for _ in range(MAX_DEPTH):
+            level = [digest for digest in dict.fromkeys(level) if digest not in seen]
+            if not level:
+                return
+            for batch in batches(level):
+                self._fetch_nodes([digest for digest in batch if digest not in store.has(batch)])
+            seen.update(level)
+            datas = [self._session.node(digest) for digest in level]
+            level = [child.digest for data in datas if is_inner(data) for child in children(data)]
+        raise BadManifest(f"a manifest is deeper than {MAX_DEPTH} levels")
+
+    def _fetch_nodes(self, digests: Sequence[Digest]) -> None:
+        places = [self._places[digest] for digest in digests if digest in self._places]
+        if any(max(place.length, place.stored) > MAX_NODE + (1 << 16) for place in places):
+            raise BadManifest(f"a manifest node is larger than {MAX_NODE} bytes")
+        if not places:
+            return
+        wanted = [(f"packs/{place.file}", place.offset, place.stored) for place in places]
+        with storing(self._session) as writer:
+            for position, data in self._remote.transport.read_ranges(wanted):
+                place = places[position]
+                where = f"'{place.file}' of remote '{self._remote.name}'"
+                node = decode_object(memoryview(data), place.codec, place.length, where)
+                actual = digest_bytes(node)
+                if actual != place.digest:
+                    raise DigestMismatch(place.digest, actual, where)
+                writer.put_node(node)
+
+
+def alone_hint() -> str:
+    """How to do without origin."""
+    return f"to build it in this repository alone: 'avc config set {SETTING} false'"
+
+
+@contextmanager
+def reaching(session: Session) -> Iterator[None]:
+    """Say of an origin that cannot be reached in the block how to do without it: a version never is silently local."""
+    try:
+        yield
+    except (RemoteUnavailable, RemoteRefused) as error:
+        if _uses_origin(session):
+            error.hint = f"{error.hint}; {alone_hint()}".removeprefix("; ")
+        raise
