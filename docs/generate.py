@@ -163,23 +163,76 @@ def _prose(text: str) -> str:
 # ---- Python -------------------------------------------------------------------------------------
 
 
+#: What people write, the modules that hold its parts, and the classes there: the order of the page.
+_API: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
+    ("Artifact", "artifact",
+     (("artifact", "Artifact"), ("artifact_content", "ArtifactContent"), ("artifact_fields", "ArtifactFields"))),
+    ("ArtifactManifest", "manifest", (("manifest", "ArtifactManifest"),)),
+    ("ArtifactManifestEntry", "entry", (("manifest", "ArtifactManifestEntry"),)),
+    ("File", "file", (("files", "File"),)),
+    ("Run", "run", (("run", "Run"),)),
+    ("Api", "api", (("api", "Api"),)),
+    ("ArtifactCollection", "collection", (("collection", "ArtifactCollection"),)),
+    ("PublicRun", "run", (("public_run", "PublicRun"),)),
+    ("Listing", "listing", (("listing", "Listing"),)),
+    ("Table", "table", (("data_types", "Table"),)),
+    ("PartitionedTable", "table", (("tables", "PartitionedTable"),)),
+    ("JoinedTable", "table", (("tables", "JoinedTable"),)),
+    ("ArtifactTTL", "ttl", (("ttl", "ArtifactTTL"),)),
+    ("Settings", "settings", (("settings", "Settings"),)),
+)  # fmt: skip
+_FUNCTIONS: Final = (("active", ("init", "finish")), ("shortcuts", ()))
+
+
 def python_page() -> list[str]:
-    """``python.md``: the methods of Repository, and the classes that they answer with."""
-    source = _source(repository)
+    """``python.md``: the API in W&B's shape, then Repository and the classes that it answers with."""
     lines = [
         "# Python", "", _WRITTEN, "",
+        "`import artifactvc as avc` gives W&B's artifact API, offline and in the process. Begin with the",
+        "[tutorial](tutorial.md); who has code for W&B reads [Coming from W&B](coming-from-wandb.md). Below it stands",
+        "[Repository](#repository): the operations of the command line, typed and silent.", "",
+        "Errors are the classes of [errors.md](errors.md). Paths may be `str` or `pathlib.Path`.", "",
+        *(f"- [{name}](#{name.lower()})" for name in ("Functions", *(n for n, _, _ in _API), "Repository")),
+        "", "## Functions", "",
+        "Of the package: `avc.init(…)`. Those that log or use act on the active run.",
+    ]  # fmt: skip
+    for module, wanted in _FUNCTIONS:
+        lines += _functions(_sdk(module), wanted)
+    for name, owner, parts in _API:
+        lines += ["", f"## {name}", "", _docstring(_class(_sdk(parts[0][0]), parts[0][1]))]
+        for module, part in parts:
+            lines += _methods(_sdk(module), part, (name, owner), level="###", titles=False)
+    return [*lines, *_repository_page()]
+
+
+def _sdk(module: str) -> str:
+    return (HERE.parent / "artifactvc" / "sdk" / f"{module}.py").read_text(encoding="utf-8")
+
+
+def _functions(source: str, wanted: Collection[str]) -> Iterator[str]:
+    """Public functions of a module: those *wanted*, or all."""
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith(("_", "active_")):
+            continue
+        if not wanted or node.name in wanted:
+            yield from ("", f"### avc.{node.name}", "", "```python", *_called(node, f"avc.{node.name}"), "```", "")
+            yield _docstring(node)
+
+
+def _repository_page() -> list[str]:
+    source = _source(repository)
+    lines = [
+        "", "## Repository", "",
         "```python",
-        "from artifactvc.sdk.repository import Repository",
+        "from artifactvc import Repository",
         "",
         'with Repository.open(".") as repository:',
         '    print(repository.show("images:latest").digest)',
         "```", "",
         _docstring(ast.parse(source)), "",
-        "Errors are the classes of [errors.md](errors.md). Paths may be `str` or `pathlib.Path`.", "",
-        "## Repository", "",
         _docstring(_class(source, "Repository")),
     ]  # fmt: skip
-    lines += _methods(source)
+    lines += _methods(source, "Repository", ("Repository", "repository"), level="####", titles=True)
     lines += ["", "## RemoteOptions", ""]
     lines += _fields(_source(transport), "RemoteOptions")
     lines += ["", "## Results", "", _docstring(ast.parse(_source(results)))]
@@ -215,38 +268,59 @@ def _said(docstring: str) -> str:
 _SECTION: Final = re.compile(r"    # ---- (.+?) -+")
 
 
-def _methods(source: str) -> Iterator[str]:
-    """Each public method with its signature, under the headings that the source has as comments."""
-    titles = {
+def _methods(source: str, name: str, shown: tuple[str, str], *, level: str, titles: bool) -> Iterator[str]:
+    """Each public method with its signature; with *titles* under the headings that the source has as comments.
+
+    *shown* is the class as people know it, and what an object of it is called.
+    """
+    found = {
         number: match[1] for number, line in enumerate(source.splitlines(), 1) if (match := _SECTION.fullmatch(line))
     }
-    for node in _class(source, "Repository").body:
-        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+    for node in _class(source, name).body:
+        if not isinstance(node, ast.FunctionDef) or (node.name.startswith("_") and node.name != "__init__"):
             continue
-        above = [number for number in titles if number < node.lineno]
-        for number in above:
-            title = titles.pop(number)
-            if number == above[-1]:
-                yield from ("", f"### Repository: {title}")
         marks = {ast.unparse(mark) for mark in node.decorator_list}
-        yield from ("", f"#### {node.name}", "", "```python", *_signature(node, marks), "```", "", _docstring(node))
+        said = ast.get_docstring(node)
+        if any(mark.endswith(".setter") for mark in marks) or "overload" in marks:
+            continue
+        if node.name == "__init__" and (not node.args.args[1:] or name in ("Run", "File")):
+            continue
+        for number in [number for number in found if number < node.lineno]:
+            title = found.pop(number)
+            if titles and not [n for n in found if n < node.lineno]:
+                yield from ("", f"### {shown[0]}: {title}")
+        heading = shown[0] if node.name == "__init__" else node.name
+        yield from ("", f"{level} {heading}", "", "```python", *_signature(node, marks, shown), "```")
+        if said:
+            yield from ("", _said(said))
 
 
-def _signature(node: ast.FunctionDef, marks: set[str]) -> Iterator[str]:
+def _signature(node: ast.FunctionDef, marks: set[str], shown: tuple[str, str]) -> Iterator[str]:
     returns = ast.unparse(node.returns) if node.returns else "None"
     if "property" in marks:
-        yield f"repository.{node.name}: {returns}"
+        yield f"{shown[1]}.{node.name}: {returns}"
         return
-    node.args.args = node.args.args[1:]  # self or cls
-    owner = "Repository" if "classmethod" in marks else "repository"
+    if "staticmethod" not in marks:
+        node.args.args = node.args.args[1:]  # self or cls
+    if node.name == "__init__":
+        yield from _called(node, shown[0], returns="")
+        return
+    owner = shown[0] if marks & {"classmethod", "staticmethod"} else shown[1]
+    yield from _called(node, f"{owner}.{node.name}")
+
+
+def _called(node: ast.FunctionDef, name: str, returns: str | None = None) -> Iterator[str]:
+    """How a function is called: on one line where it fits."""
+    given = (ast.unparse(node.returns) if node.returns else "None") if returns is None else returns
+    arrow = f" -> {given}" if given else ""
     parts = list(_parts(node.args))
-    line = f"{owner}.{node.name}({', '.join(parts)}) -> {returns}"
+    line = f"{name}({', '.join(parts)}){arrow}"
     if len(line) <= 110:
         yield line
         return
-    yield f"{owner}.{node.name}("
+    yield f"{name}("
     yield from (f"    {part}," for part in parts)
-    yield f") -> {returns}"
+    yield f"){arrow}"
 
 
 def _parts(arguments: ast.arguments) -> Iterator[str]:
@@ -255,10 +329,14 @@ def _parts(arguments: ast.arguments) -> Iterator[str]:
     for number, one in enumerate(arguments.args):
         default = arguments.defaults[number - plain] if number >= plain else None
         yield ast.unparse(one) + _default(one, default)
-    if arguments.kwonlyargs:
+    if arguments.vararg:
+        yield "*" + ast.unparse(arguments.vararg)
+    elif arguments.kwonlyargs:
         yield "*"
     for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         yield ast.unparse(one) + _default(one, default)
+    if arguments.kwarg:
+        yield "**" + ast.unparse(arguments.kwarg)
 
 
 def _default(argument: ast.arg, default: ast.expr | None) -> str:
@@ -324,8 +402,7 @@ def errors_page() -> list[str]:
         "Names of W&B's errors that this version has: "
         + (", ".join(f"`{name}`" for name in _WANDB if hasattr(errors, name)) or "none") + ".",
     ]  # fmt: skip
-    if missing:
-        lines += ["", f"These come with W&B's Python API in a later version: `{'`, `'.join(missing)}`."]
+    assert not missing, missing
     return lines
 
 

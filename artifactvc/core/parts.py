@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from artifactvc.core.cutting import Put, line_of, nodes_of, raise_up
+from artifactvc.core.draft_records import RUN_FIELDS
 from artifactvc.core.entries import MAX_INDEX_BYTES, Record
 from artifactvc.core.model import Digest, Entry, Root, is_digest
 from artifactvc.core.records import Rows, folded, holder, live_version, name_row
@@ -32,8 +33,6 @@ _DRAFT: Final = re.compile(r"[0-9a-f]{32}")
 _PLAIN: Final = re.compile(r"[a-z0-9]{1,64}")
 _INDEX: Final = re.compile(r"[a-z0-9]{1,64}(-[0-9a-f]{32})?/[0-9]{1,6}/index-[0-9a-f]{16}")
 _LONGEST_ID: Final = 512
-#: What a part says of its run, for those who do not have the run's own records: columns of the table of runs.
-RUN_FIELDS: Final = ("project", "name", "job_type", "group", "created", "author")
 
 
 @dataclass(frozen=True)

@@ -12,42 +12,16 @@ number is provisional: what the record wishes for, or the next free one (protoco
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from artifactvc.core.draft_records import apply_draft, apply_finish
 from artifactvc.core.entries import LogEntry, Record
+from artifactvc.core.rows import Context, NoEffect, Row, Rows, resolve
 
-Row = dict[str, Any]
-
-
-class Rows(Protocol):
-    """Keyed rows of the tables in ``storage/schema.py`` (``NAMES``)."""
-
-    def get(self, table: str, *key: object) -> Row | None:
-        """The row with this key, or None."""
-
-    def put(self, table: str, row: Row) -> None:
-        """Insert *row*, or replace the one with its key. Columns left out are null."""
-
-    def drop(self, table: str, *key: object) -> None:
-        """Remove the row with this key, if there is one."""
-
-    def find(self, table: str, **equals: object) -> list[Row]:
-        """All rows with these values, ordered by key."""
-
-
-class NoEffect(Exception):
-    """A record cannot apply; the reason goes to the ``conflict`` table."""
-
-
-class Context:
-    """Where a record stands, and what its source may decide."""
-
-    def __init__(self, entry: LogEntry, position: int, source: str, *, final: bool, provisional: bool) -> None:
-        record = entry.records[position]
-        self.source, self.n, self.op = source, entry.n, entry.op
-        self.time: str = record.get("time", entry.time)
-        self.author: str = record.get("author", entry.author)
-        self.final, self.provisional = final, provisional
+__all__ = [
+    "Context", "NoEffect", "Row", "Rows", "apply_entry", "apply_record", "folded", "holder", "live_version", "name_row",
+    "needed_objects", "note_operation", "resolve",
+]  # fmt: skip
 
 
 def apply_entry(rows: Rows, entry: LogEntry, source: str, *, final: bool, provisional: bool = False) -> None:
@@ -127,16 +101,6 @@ def _utf8(text: str) -> bool:
 
 
 # ---- looking up --------------------------------------------------------------------------
-
-
-def resolve(rows: Rows, artifact: str) -> Row | None:
-    """The artifact with this id, or the one it was joined to."""
-    row = rows.get("artifact", artifact)
-    for _ in range(16):
-        if row is None or not row["joins"]:
-            return row
-        row = rows.get("artifact", row["joins"])
-    return None
 
 
 def live_version(rows: Rows, artifact: str, digest: str) -> Row | None:
@@ -401,62 +365,6 @@ def _apply_setting(rows: Rows, record: Record, context: Context) -> None:
     rows.put("setting", {"name": record["name"], "value": json.dumps(record.get("set", {}).get("value"))})
 
 
-#: What is kept of a draft besides its state: what is built, and at the end by whom.
-_DRAFT_FIELDS: Final = ("project", "name", "type", "distributed_id", "generation")
-
-
-def _apply_draft(rows: Rows, record: Record, context: Context) -> None:
-    """A draft is opened once: again changes nothing. It may be given up while it is open (protocol P10)."""
-    import json
-
-    row, changes = rows.get("draft", record["draft"]), record.get("set", {})
-    if changes.get("state") == "abandoned":
-        if row is None or row["state"] != "open":
-            raise NoEffect("its draft is not open")
-        rows.put("draft", {**row, "state": "abandoned"})
-    elif row is None:
-        details = {name: changes[name] for name in _DRAFT_FIELDS if name in changes}
-        rows.put("draft", {
-            "id": record["draft"], "artifact": record.get("artifact"), "state": "open", "details": json.dumps(details),
-        })  # fmt: skip
-
-
-def _apply_finish(rows: Rows, record: Record, context: Context) -> None:
-    """A draft ends once; the runs whose parts were taken, and who finished, produced the version."""
-    import json
-
-    row = rows.get("draft", record["draft"])
-    if row is not None and row["state"] != "open":
-        raise NoEffect("its draft has ended")
-    taken, run, known = record.get("taken", {}), record.get("run"), record.get("runs", {})
-    if not isinstance(taken, dict) or not isinstance(known, dict):
-        raise NoEffect("its 'taken' or 'runs' is of another kind")
-    details = json.loads((row or {}).get("details") or "{}") | {"run": run, "taken": taken}
-    rows.put("draft", {
-        "id": record["draft"], "artifact": record.get("artifact"), "state": "finished",
-        "digest": record.get("digest"), "details": json.dumps(details),
-    })  # fmt: skip
-    if record.get("artifact") and record.get("digest"):
-        artifact = resolve(rows, record["artifact"])
-        key = {"artifact": artifact["id"] if artifact else record["artifact"], "digest": record["digest"]}
-        for producer in dict.fromkeys([*taken, *([run] if run else [])]):
-            if rows.get("produced", *key.values(), producer) is None:
-                rows.put("produced", {**key, "run": producer, "at": context.time})
-            _introduce(rows, producer, known.get(producer), context)
-
-
-def _introduce(rows: Rows, run: str, known: Any, context: Context) -> None:
-    """A run whose own records are elsewhere is known by what its part says; they will set all of it when they come."""
-    if not isinstance(known, dict) or rows.get("run", run) is not None:
-        return
-    fields = {name: known[name] for name in _RUN_FIELDS if isinstance(known.get(name), str)}
-    author = known.get("author")
-    rows.put("run", {
-        "created": context.time, **fields, "id": run, "state": "finished",
-        "author": author if isinstance(author, str) else context.author,
-    })  # fmt: skip
-
-
 def _apply_renumbered(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
     rows.put("moved", {
@@ -473,7 +381,7 @@ def _apply_condemn(rows: Rows, record: Record, context: Context) -> None:
 _ACTIONS: Final = {
     "artifact": _apply_artifact, "version": _apply_version, "alias": _apply_alias, "tag": _apply_tag,
     "ttl": _apply_ttl, "delete": _apply_delete, "restore": _apply_restore, "run": _apply_run,
-    "setting": _apply_setting, "draft": _apply_draft, "finish": _apply_finish,
+    "setting": _apply_setting, "draft": apply_draft, "finish": apply_finish,
     "renumbered": _apply_renumbered, "condemn": _apply_condemn,
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from artifactvc.core.records import Row, Rows, holder, resolve
 from artifactvc.errors import (
     Conflict,
     NotFound,
+    StorageError,
     TypeConflict,
     UnknownArtifact,
     UnknownRemote,

@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from artifactvc.core.compare import new_objects
+from artifactvc.core.draft_records import RUN_FIELDS
 from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
-from artifactvc.core.parts import RUN_FIELDS, Attempt, IndexFile
+from artifactvc.core.parts import Attempt, IndexFile
 from artifactvc.core.records import Row, Rows, holder
 from artifactvc.errors import (
     BadManifest,
@@ -163,6 +164,7 @@ class Origin:
         self._session, self._remote = session, remote
         self._pushed = secrets.token_hex(8)  # the directory under packs/ of what this call sends
         self._places: dict[Digest, Place] = {}  # where parts, and what was sent by this call, are
+        self._files: dict[str, list[Place]] = {}  # the same by stored file: an index names all of a file or nothing
         self._index: tuple[dict[str, Any], ...] = ()  # of the entry that is to come
         self._verified = False
 
@@ -256,6 +258,11 @@ class Origin:
                     lacking[digest] = sizes[digest]
         return lacking
 
+    def _note(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self._places[place.digest] = place
+            self._files.setdefault(place.file, []).append(place)
+
     def _upload(self, lacking: Mapping[Digest, int]) -> list[Place]:
         """Send objects in packs; durable there when this returns."""
         session = self._session
@@ -290,12 +297,14 @@ class Origin:
         """Send what neither origin nor the parts have, and the index file for the entry that is to come."""
         wanted = dict(new_objects(root, live[-2:], self._session.node)) if root not in live else {}
         wanted.update(dict.fromkeys(objects, 0))
-        for place in self._upload(lacking) if (lacking := self._lacking(wanted.items())) else ():
-            self._places[place.digest] = place
+        lacking = self._lacking(wanted.items())
+        if lacking:
+            self._note(self._upload(lacking))
         there: set[Digest] = set()
         for batch in batches(wanted):
             there |= self._remote.locate(batch).keys()
-        fresh = [self._places[digest] for digest in wanted if digest not in there]
+        files = dict.fromkeys(self._places[digest].file for digest in wanted if digest not in there)
+        fresh = [place for file in files for place in self._files[file]]
         data = encode_places(fresh)
         digest = entry_digest(data)
         if not fresh:
@@ -310,8 +319,7 @@ class Origin:
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts; the nodes of their manifests come here and are checked, no file does."""
         attempts = parts.read(listing)
-        for place in parts.places(parts.read_all(listing)):
-            self._places[place.digest] = place
+        self._note(parts.places(parts.read_all(listing)))
         self._bring_nodes([attempt.root for attempt in attempts])
         for attempt in attempts:
             trusted(self._session, attempt.root)

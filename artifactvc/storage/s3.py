@@ -117,8 +117,8 @@ class S3Transport:
         """One request. A server that takes it and says nothing is given up after a while that follows its size."""
         key, size = self._key(name), len(values.get("Body", b""))
         limit = 2 * self._options.timeout + size / _SLOWEST
-        values = values if "Prefix" in values else {"Key": key, **values}  # a listing is about no one key
-        return await asyncio.wait_for((fs or self._fs)._call_s3(method, Bucket=self.bucket, **values), limit)
+        what = {} if "Prefix" in values else {"Key": key}  # a listing is about no one key
+        return await asyncio.wait_for((fs or self._fs)._call_s3(method, Bucket=self.bucket, **what, **values), limit)
 
     async def _again(self, method: str, name: str, **values: Any) -> Any:
         """A request that may be sent more than once, tried again when the connection fails."""
@@ -220,20 +220,8 @@ class S3Transport:
             os.close(fd)
 
     def list_names(self, prefix: str) -> list[str]:
-        """The keys below a prefix, a thousand a request."""
-        base = len(self.prefix) + 1 if self.prefix else 0
-
-        async def pages() -> list[str]:
-            found: list[str] = []
-            more: dict[str, str] = {}
-            while True:
-                page = await self._again("list_objects_v2", prefix, Prefix=f"{self._key(prefix)}/", **more)
-                found += [name for item in page.get("Contents", ()) if is_name(name := str(item["Key"])[base:])]
-                if not page.get("IsTruncated"):
-                    return sorted(found)
-                more = {"ContinuationToken": page["NextContinuationToken"]}
-
-        return self._run(pages)
+        """The keys below a prefix."""
+        return self._run(lambda: _listed(self, prefix))
 
     # ---- writing ---------------------------------------------------------------------------------
 
@@ -316,6 +304,19 @@ class S3Transport:
         if self.read_only:
             raise ReadOnly(f"the remote '{self.url}' is read-only")
         self._run(lambda: self._again("delete_object", name))
+
+
+async def _listed(transport: S3Transport, prefix: str) -> list[str]:
+    """The names below *prefix*, a thousand a request."""
+    base = len(transport.prefix) + 1 if transport.prefix else 0
+    found: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = await transport._again("list_objects_v2", prefix, Prefix=f"{transport._key(prefix)}/", **more)
+        found += [name for item in page.get("Contents", ()) if is_name(name := str(item["Key"])[base:])]
+        if not page.get("IsTruncated"):
+            return sorted(found)
+        more = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def _explain(url: str, error: BaseException, name: str = "") -> AvcError:

@@ -204,12 +204,12 @@ def test_nesting_is_bounded():
     deep: Any = {"state": "failed"}
     for _ in range(5000):
         deep = {"$not": deep}
-    with pytest.raises(BadName, match="^a filter is nested deeper than 20 levels$"):
+    with pytest.raises(BadName, match=r"^a filter is nested deeper than 20 levels$"):
         parse_filter(deep)
     operators: Any = {"$gt": 1}
     for _ in range(5000):
         operators = {"$not": operators}
-    with pytest.raises(BadName, match="^a filter is nested deeper than 20 levels$"):
+    with pytest.raises(BadName, match=r"^a filter is nested deeper than 20 levels$"):
         parse_filter({"config.lr": operators})
 
 
@@ -253,15 +253,14 @@ def test_values_of_all_kinds_can_be_put_in_order():
     assert [values[i] for i in arranged("config.x", *documents)] == [False, True, 1.5, 2, "a", "b", [1], {"a": 1}]
 
 
-@pytest.mark.parametrize("order", ["colour", "+", "-", "++created_at", "config", 5])
-def test_an_order_that_is_none(order):
-    """It is named; `config` as a whole can be put in order, if that is what is wanted."""
-    if order == "config":
-        assert parse_order(order).field == Field("config")
-        return
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [("colour", "no field 'colour'"), ("+", "no field ''"), ("++state", "no field '+state'"), (5, "bad order '5'")],
+)
+def test_an_order_that_is_none(order, said):
+    """It is named, with the next step."""
     with pytest.raises(BadName) as caught:
         parse_order(order)
-    said = f"bad order '{order}'" if order == 5 else f"no field '{str(order)[1:] if str(order)[0] in '+-' else order}'"
     assert caught.value.message == said
     assert caught.value.hint
 
@@ -271,7 +270,7 @@ def test_collections_have_fields_of_their_own():
     document = {"name": "data", "type": "dataset", "tags": ["a"], "created": "2026"}
     assert parse_filter({"name": {"$regex": "^d"}, "tags": "a"}, COLLECTION).matches(document)
     assert parse_order("-created_at", COLLECTION).field == Field("created")
-    with pytest.raises(BadName, match="^no field 'state'$"):
+    with pytest.raises(BadName, match=r"^no field 'state'$"):
         parse_filter({"state": "failed"}, COLLECTION)
 
 
@@ -310,11 +309,11 @@ def naive(filters: dict[str, Any], document: dict[str, Any]) -> bool:
     """What a filter means, said as plainly as possible."""
     for name, value in filters.items():
         if name == "$and":
-            held = all([naive(part, document) for part in value])
+            held = all(naive(part, document) for part in value)
         elif name == "$or":
-            held = any([naive(part, document) for part in value])
+            held = any(naive(part, document) for part in value)
         elif name == "$nor":
-            held = not any([naive(part, document) for part in value])
+            held = not any(naive(part, document) for part in value)
         elif name == "$not":
             held = not naive(value, document)
         else:

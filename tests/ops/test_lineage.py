@@ -241,6 +241,11 @@ def test_content_that_came_back_shows_its_live_number(repository, chain):
     world.write()
     shown = {node.id: (node.version, node.state) for node in repository.lineage(f"{world.names[0]}:v2").nodes}
     assert shown[node_id(versions[1])] == ("v3", "live")
+    world.delete(versions[1])
+    world.records.append({"kind": "restore", "artifact": versions[1][0], "digest": versions[1][1], "number": 1})
+    world.write()
+    shown = {node.id: (node.version, node.state) for node in repository.lineage(f"{world.names[0]}:v2").nodes}
+    assert shown[node_id(versions[1])] == ("v1", "live")
 
 
 def said(repository: Repository, text: str, kind: type[NotFound]) -> tuple[str, str]:

@@ -43,26 +43,26 @@ def test_errors_have_one_root():
         assert issubclass(getattr(errors, name), avc.Error)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda run: avc.Artifact("a b", "dataset"),
-        lambda run: avc.Artifact("a", "dataset", metadata=[1]),
-        lambda run: avc.Artifact("a", "dataset").add_file("missing"),
-        lambda run: avc.Artifact("a", "dataset").add_dir("missing"),
-        lambda run: avc.Artifact("a", "dataset").remove("missing"),
-        lambda run: avc.Artifact("a", "dataset").add("thing", "thing"),
-        lambda run: run.log_artifact(42),
-        lambda run: run.log_artifact("missing"),
-        lambda run: run.use_artifact(42),
-        lambda run: run.use_artifact("missing:latest"),
-        lambda run: run.use_artifact("a/b/c/d:latest"),
-        lambda run: run.upsert_artifact(draft({"a": "1"})),
-        lambda run: avc.Api().artifact("missing"),
-        lambda run: avc.Api().run("missing"),
-        lambda run: avc.Api().artifact_collection("dataset", "missing"),
-    ],
-)
+REFUSED = {
+    "bad name": lambda run: avc.Artifact("a b", "dataset"),
+    "metadata of another kind": lambda run: avc.Artifact("a", "dataset", metadata=[1]),
+    "add_file of nothing": lambda run: avc.Artifact("a", "dataset").add_file("missing"),
+    "add_dir of nothing": lambda run: avc.Artifact("a", "dataset").add_dir("missing"),
+    "remove of nothing": lambda run: avc.Artifact("a", "dataset").remove("missing"),
+    "add of a string": lambda run: avc.Artifact("a", "dataset").add("thing", "thing"),
+    "log_artifact of a number": lambda run: run.log_artifact(42),
+    "log_artifact of nothing": lambda run: run.log_artifact("missing"),
+    "use_artifact of a number": lambda run: run.use_artifact(42),
+    "use_artifact of nothing": lambda run: run.use_artifact("missing:latest"),
+    "use_artifact of four parts": lambda run: run.use_artifact("a/b/c/d:latest"),
+    "upsert_artifact without an id": lambda run: run.upsert_artifact(draft({"a": "1"})),
+    "Api.artifact": lambda run: avc.Api().artifact("missing"),
+    "Api.run": lambda run: avc.Api().run("missing"),
+    "Api.artifact_collection": lambda run: avc.Api().artifact_collection("dataset", "missing"),
+}
+
+
+@pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
 def test_errors_raised_on_purpose_are_ours(call):
     """One `except avc.Error` catches whatever we refuse; each says something, in one line."""
     with avc.init() as run, pytest.raises(AvcError) as caught:
