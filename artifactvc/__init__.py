@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from artifactvc.sdk.active import finish, init
     from artifactvc.sdk.api import Api
     from artifactvc.sdk.artifact import Artifact
+    from artifactvc.sdk.config import Config
     from artifactvc.sdk.repository import Repository
-    from artifactvc.sdk.run import Config, Run
+    from artifactvc.sdk.run import Run
     from artifactvc.sdk.settings import Settings
     from artifactvc.sdk.shortcuts import (
         finish_artifact,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artifactvc.core import names
 from artifactvc.core.metadata import lenient
-from artifactvc.errors import AvcError, BadName, Conflict, UsageError, WrongType
+from artifactvc.errors import AvcError, BadName, UsageError, WrongType
 from artifactvc.ops import runs
+from artifactvc.sdk import running
 from artifactvc.sdk.environment import first, variable
 from artifactvc.sdk.opened import opened, tell
 from artifactvc.sdk.settings import Settings
@@ -25,7 +26,6 @@ from artifactvc.sdk.settings import Settings
 if TYPE_CHECKING:
     from artifactvc.sdk.run import Run
 
-_RUNS: list[Run] = []
 _REINIT: Final = ("default", "return_previous", "finish_previous", "create_new")
 _RESUME: Final = (None, "allow", "must", "never", "auto", True, False)
 _MODES: Final = ("online", "offline", "shared", "disabled")
@@ -59,7 +59,7 @@ def init(
 
     chosen = Settings.of(settings)
     _check(reinit, resume, mode, entity)
-    previous = newest()
+    previous = running.newest()
     if previous is not None:
         if reinit in ("return_previous", False):
             return previous
@@ -134,37 +134,15 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-# ---- the list --------------------------------------------------------------------------------------------
-
-
-def newest() -> Run | None:
-    """The run that was begun last in this process and goes on, or None."""
-    return next((run for run in reversed(_RUNS) if run._goes_on()), None)
-
-
-def require(deed: str) -> Run:
-    """The active run; UsageError that names *deed* where there is none."""
-    run = newest()
-    if run is None:
-        raise UsageError(f"You must call artifactvc.init() before artifactvc.{deed}()")
-    return run
-
-
 def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
     """End the active run; nothing where there is none."""
-    run = newest()
+    run = running.newest()
     if run is not None:
         run.finish(exit_code)
 
 
-def forget(run: Run) -> None:
-    """A run that ended leaves the list."""
-    if run in _RUNS:
-        _RUNS.remove(run)
-
-
 def _remember(run: Run) -> Run:
-    _RUNS.append(run)
+    running.remember(run)
     _watch()
     return run
 
@@ -193,13 +171,8 @@ def _watch() -> None:
 
 
 def _finish_all() -> None:
-    for run in [run for run in reversed(_RUNS) if run._goes_on()]:
+    for run in running.going_on():
         try:
             run.finish(1 if _ended_by else 0)
         except (AvcError, OSError) as error:
             tell(f"run '{run.id}' could not be finished: {error}")
-
-
-def conflict_hint(run_id: str) -> Conflict:
-    """A run of this id exists, and it was not said what to do with it."""
-    return Conflict(f"run '{run_id}' exists", hint="choose another id, or give resume='allow' to go on with it")

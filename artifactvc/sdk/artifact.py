@@ -9,7 +9,7 @@ when numbers or names move.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,25 +21,24 @@ from artifactvc.core import names
 from artifactvc.core.model import EMPTY
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE
-from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, Conflict, NameTaken, UnsupportedError
-from artifactvc.ops import change, resolve, runs, versions
+from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, NameTaken
+from artifactvc.ops import resolve, versions
 from artifactvc.ops.commit import CommitOptions, land
 from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
-from artifactvc.sdk.artifact_content import ArtifactContent
-from artifactvc.sdk.artifact_fields import ArtifactFields
+from artifactvc.sdk.artifact_relations import ArtifactRelations
 from artifactvc.sdk.errors_as import as_comm_error
 from artifactvc.sdk.opened import Opened, at, opened
 from artifactvc.sdk.ttl import ArtifactTTL, parse_ttl
 from artifactvc.storage.drafts import Draft
 
 if TYPE_CHECKING:
-    from artifactvc.sdk.public_run import PublicRun
+    pass
 
 
-class Artifact(ArtifactFields, ArtifactContent):
+class Artifact(ArtifactRelations):
     """Files under a name, with a type, metadata and aliases.
 
     ``Artifact("cnn", type="model")`` begins a draft; ``run.log_artifact`` or ``save`` makes
@@ -142,9 +141,9 @@ class Artifact(ArtifactFields, ArtifactContent):
         if self._prepared is None:
             self._save_changes()
             return
-        from artifactvc.sdk import active
+        from artifactvc.sdk import active, running
 
-        current = active.newest()
+        current = running.newest()
         if current is not None:
             current.log_artifact(self)
             return
@@ -246,91 +245,6 @@ class Artifact(ArtifactFields, ArtifactContent):
             draft._where, draft._parent = session.avc.root, found
             draft._description, draft._metadata = self._description, copy.deepcopy(self._metadata)
             return draft
-
-    # ---- deleting and linking ----------------------------------------------------------------------------
-
-    @as_comm_error
-    def delete(self, delete_aliases: bool = False) -> None:
-        """Mark the version deleted, with its aliases if that is said; of a link, only the link goes.
-
-        It can be restored (``avc restore``) until gc has removed its bytes. A version with
-        aliases and no *delete_aliases* raises CommError, and nothing is deleted.
-        """
-        self._logged("delete")
-        with self._session() as session:
-            found = self._version(session)
-            if not found.version["live"]:
-                raise Conflict(f"{found.full_name}:{found.shown} is deleted already")
-            if found.version["link"]:
-                versions.unlink(session, found)
-            else:
-                change.delete(session, f"{found.full_name}:{found.shown}", delete_aliases=delete_aliases)
-
-    def link(self, target_path: str, aliases: Iterable[str] | None = None) -> Artifact:
-        """Give the version a place in another artifact, ``[[entity/]project/]name``, too; the linked version.
-
-        It has its own number there and the aliases given, besides ``latest``. A draft is saved first.
-        """
-        if self.is_draft():
-            self.save()
-        return self._link(target_path, [aliases] if isinstance(aliases, str) else list(aliases or ()))
-
-    @as_comm_error
-    def _link(self, target_path: str, aliases: list[str]) -> Artifact:
-        entity, project, name = names.parse_artifact(target_path)
-        if "wandb-registry-" in target_path:
-            raise UnsupportedError(
-                "registries are not supported: there is no server that keeps them", hint="link to project/name instead"
-            )
-        with self._session() as session:
-            found = self._version(session)
-            resolve.project_of(session, entity, project)
-            target = versions.link(session, found, project or found.artifact["project"], name, aliases)
-            return Artifact._from(session, target)
-
-    def unlink(self) -> None:
-        """Take a link away; ValueError if this is no link."""
-        self._logged("unlink")
-        if not self.is_link:
-            raise BadValue(f"'{self.name}' is no link, use 'Artifact.delete' instead")
-        self._unlink()
-
-    @as_comm_error
-    def _unlink(self) -> None:
-        with self._session() as session:
-            versions.unlink(session, self._version(session))
-
-    # ---- lineage ------------------------------------------------------------------------------------------------
-
-    def logged_by(self) -> PublicRun | None:
-        """The first run that produced this version, or None."""
-        self._logged("logged_by")
-        found = self._runs("produced")
-        return found[0] if found else None
-
-    def used_by(self) -> list[PublicRun]:
-        """The runs that used this version, or a link to it, in the order in which they first did."""
-        self._logged("used_by")
-        return self._runs("used")
-
-    def _runs(self, table: str) -> list[PublicRun]:
-        from artifactvc.sdk.public_run import PublicRun
-
-        assert self._key is not None
-        with self._session() as session:
-            source = versions.source_of(session, self._version(session))
-            artifact, digest = source.artifact["id"], source.version["digest"]
-            keys = [self._key, (artifact, digest)]
-            keys += [(link.artifact["id"], digest) for link in versions.links_of(session, artifact, digest)]
-            rows = session.index.rows
-            held = [row for a, d in dict.fromkeys(keys) for row in rows.find(table, artifact=a, digest=d)]
-            ordered = dict.fromkeys(row["run"] for row in sorted(held, key=lambda row: (row["at"], row["run"])))
-            return [PublicRun(session.avc.root, run_id) for run_id in ordered]
-
-    def _use(self, session: Session, run_id: str) -> None:
-        """Record the version as an input of a run."""
-        assert self._key is not None
-        runs.use(session, run_id, [self._key])
 
     # ---- the rest --------------------------------------------------------------------------------------------------
 

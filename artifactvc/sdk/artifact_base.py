@@ -23,6 +23,7 @@ class ArtifactBase(ABC):
 
     _prepared: Prepared | None
     _info: VersionInfo | None
+    _key: tuple[str, str] | None  # artifact id and digest of the version
     _finalized: bool
     _incremental: bool
     _distributed_id: str | None
@@ -46,6 +47,10 @@ class ArtifactBase(ABC):
     @abstractmethod
     def _root(self) -> Root:
         """Digest, count and size of the manifest."""
+
+    @abstractmethod
+    def save(self, project: str | None = None, settings: object = None) -> None:
+        """Log a draft; of a version, record what was changed."""
 
     @abstractmethod
     def _itself(self) -> Artifact:

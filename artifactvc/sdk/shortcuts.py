@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from artifactvc.sdk.active import newest, require
+from artifactvc.sdk.running import newest, require
 
 if TYPE_CHECKING:
     from artifactvc.sdk.artifact import Artifact
-    from artifactvc.sdk.run import Config, Run
+    from artifactvc.sdk.config import Config
+    from artifactvc.sdk.run import Run
 
 PathLike = str | os.PathLike[str]
 Names = Sequence[str] | str | None

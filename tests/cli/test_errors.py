@@ -1529,11 +1529,10 @@ def test_edit_that_somebody_else_made_too(data):
     data("edit", "data:v0", "-m", "ours", cwd=place)
     done = data.run("push", cwd=place)
     assert done.code == 1
-    assert done.err.splitlines() == [
-        "error: the description of v0 was changed on remote 'origin' meanwhile",
-        f"hint: to see it, run 'avc clone {remote} DIR' and 'avc show' there;"
-        " edit again, or push with --force to replace it",
-    ]
+    message, hint = done.err.splitlines()
+    assert message == "error: the description of v0 was changed on remote 'origin' meanwhile"
+    see = f"hint: to see it, run 'avc clone {remote} DIR' and 'avc show' there; "
+    assert hint == see + "edit again, or push with --force to replace it"
     data("clone", remote, "../third")
     assert data.json("show", "data:v0", cwd=data.workspace.parent / "third")["description"] == "theirs"
 

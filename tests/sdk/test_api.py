@@ -44,34 +44,41 @@ class Numbers(Source[int, str]):
 
 
 ENDS = st.none() | st.integers(-9, 9)
+PARTS = st.builds(slice, ENDS, ENDS, st.sampled_from([None, 1, 2, -1, -3])) | st.integers(-9, 9)
 
 
-@given(
-    end=st.integers(0, 8),
-    gone=st.frozensets(st.integers(0, 7), max_size=3),
-    per_page=st.integers(1, 4),
-    parts=st.lists(st.slices(8) | st.builds(slice, ENDS, ENDS, st.sampled_from([None, 1, 2, -1, -3])), max_size=3),
-    positions=st.lists(st.integers(-9, 9), max_size=3),
-)
-def test_a_listing_is_as_good_as_a_list(end, gone, per_page, parts, positions):
-    """Indexed, cut and counted like the list of its items, whatever the pages, once what is gone is known to be."""
+def same(listing: Sequence[str], expected: list[str], part: slice | int) -> None:
+    """Both have the same at *part*, or neither has anything there."""
+    if isinstance(part, slice) or -len(expected) <= part < len(expected):
+        assert listing[part] == expected[part]
+    else:
+        with pytest.raises(IndexError, match=r"^a listing has no item there$"):
+            listing[part]
+
+
+@given(end=st.integers(0, 8), per_page=st.integers(1, 4), parts=st.lists(PARTS, max_size=4))
+def test_a_listing_is_as_good_as_a_list(end, per_page, parts):
+    """Indexed, cut, counted and reversed like the list of its items, whatever the pages and whatever was read before."""
+    expected = [str(number) for number in range(end)]
+    used = Listing(Numbers(end), per_page)
+    for part in parts:
+        same(Listing(Numbers(end), per_page), expected, part)
+        same(used, expected, part)
+    assert len(used) == end
+    assert list(used) == expected
+    assert list(reversed(used)) == expected[::-1]
+
+
+@given(end=st.integers(1, 8), gone=st.frozensets(st.integers(0, 7)), per_page=st.integers(1, 4), parts=st.lists(PARTS))
+def test_what_turns_out_gone_is_left_out(end, gone, per_page, parts):
+    """It is not counted any more once that is known, and moves nothing that was given out."""
     expected = [str(number) for number in range(end) if number not in gone]
     listing = Listing(Numbers(end, gone), per_page)
-    assert list(listing) == expected
-    for fresh in (False, True):
-        for part in parts:
-            listing = Listing(Numbers(end, frozenset() if fresh else gone), per_page) if fresh else listing
-            whole = [str(number) for number in range(end)] if fresh else expected
-            assert listing[part] == whole[part]
-        for position in positions:
-            whole = [str(number) for number in range(end)] if fresh else expected
-            listing = Listing(Numbers(end), per_page) if fresh else listing
-            if -len(whole) <= position < len(whole):
-                assert listing[position] == whole[position]
-            else:
-                with pytest.raises(IndexError, match=r"^a listing has no item there$"):
-                    listing[position]
-        assert len(listing) == len(whole if fresh and (parts or positions) else list(listing))
+    for position, item in enumerate(listing):
+        assert listing[position] == item == expected[position]
+    assert len(listing) == len(expected)
+    for part in parts:
+        same(listing, expected, part)
 
 
 def test_pages_are_read_as_they_are_reached():
