@@ -166,11 +166,13 @@ def _prose(text: str) -> str:
 #: What people write, the modules that hold its parts, and the classes there: the order of the page.
 _API: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
     ("Artifact", "artifact",
-     (("artifact", "Artifact"), ("artifact_content", "ArtifactContent"), ("artifact_fields", "ArtifactFields"))),
+     (("artifact", "Artifact"), ("artifact_content", "ArtifactContent"), ("artifact_reading", "ArtifactReading"),
+      ("artifact_relations", "ArtifactRelations"), ("artifact_names", "ArtifactNames"),
+      ("artifact_fields", "ArtifactFields"))),
     ("ArtifactManifest", "manifest", (("manifest", "ArtifactManifest"),)),
     ("ArtifactManifestEntry", "entry", (("manifest", "ArtifactManifestEntry"),)),
     ("File", "file", (("files", "File"),)),
-    ("Run", "run", (("run", "Run"),)),
+    ("Run", "run", (("run", "Run"), ("run_artifacts", "RunArtifacts"), ("run_base", "RunBase"))),
     ("Api", "api", (("api", "Api"),)),
     ("ArtifactCollection", "collection", (("collection", "ArtifactCollection"),)),
     ("PublicRun", "run", (("public_run", "PublicRun"),)),
@@ -206,7 +208,7 @@ def python_page() -> list[str]:
 
 
 def _sdk(module: str) -> str:
-    return (HERE.parent / "artifactvc" / "sdk" / f"{module}.py").read_text(encoding="utf-8")
+    return (Path(str(repository.__file__)).with_name(f"{module}.py")).read_text(encoding="utf-8")
 
 
 def _functions(source: str, wanted: Collection[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from artifactvc.sdk import running
 from artifactvc.sdk.environment import first, variable
 from artifactvc.sdk.opened import opened, tell
 from artifactvc.sdk.settings import Settings
+from artifactvc.sdk.surroundings import surroundings
 
 if TYPE_CHECKING:
     from artifactvc.sdk.run import Run
@@ -116,22 +117,6 @@ def _config(config: Any) -> dict[str, Any]:
             f"'{config}' is no file with a JSON object", hint="give a dictionary, or the path of such a file"
         )
     return dict(vars(config))  # a namespace of argparse and its like
-
-
-def surroundings() -> dict[str, Any]:
-    """Command line, directory, Python and Git state: what a run records of where it runs."""
-    import platform
-
-    from artifactvc.util.git import git_state
-
-    command = [sys.executable, *sys.argv] if sys.argv else [sys.executable]
-    here = Path.cwd()
-    return {
-        "command": command[:200],
-        "directory": os.fspath(here),
-        "python": platform.python_version(),
-        "git": git_state(here),
-    }
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:

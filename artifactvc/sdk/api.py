@@ -29,10 +29,11 @@ from artifactvc.ops import catalog, versions
 from artifactvc.ops.catalog import Place
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
-from artifactvc.sdk.collection import ArtifactCollection, ArtifactType, Project, Projects, versions_listing
+from artifactvc.sdk.collection import ArtifactCollection, ArtifactType, versions_listing
 from artifactvc.sdk.errors_as import as_comm_error
 from artifactvc.sdk.listing import Listing
 from artifactvc.sdk.opened import at, opened
+from artifactvc.sdk.project import Project, Projects
 from artifactvc.sdk.public_run import PublicRun, Runs
 from artifactvc.util.text import near
 

@@ -22,15 +22,17 @@ from artifactvc.core.model import EMPTY
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE
 from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, NameTaken
-from artifactvc.ops import resolve, versions
+from artifactvc.ops import resolve, runs, versions
 from artifactvc.ops.commit import CommitOptions, land
 from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
+from artifactvc.sdk import running
 from artifactvc.sdk.artifact_relations import ArtifactRelations
 from artifactvc.sdk.errors_as import as_comm_error
 from artifactvc.sdk.opened import Opened, at, opened
+from artifactvc.sdk.surroundings import surroundings
 from artifactvc.sdk.ttl import ArtifactTTL, parse_ttl
 from artifactvc.storage.drafts import Draft
 
@@ -141,15 +143,21 @@ class Artifact(ArtifactRelations):
         if self._prepared is None:
             self._save_changes()
             return
-        from artifactvc.sdk import active, running
-
         current = running.newest()
         if current is not None:
             current.log_artifact(self)
             return
         parent = self._parent.artifact["project"] if self._parent else None
-        with active.init(project=project or parent, job_type="auto") as run:
-            run.log_artifact(self)
+        with self._session(create=True) as session:
+            wanted = project or parent or session.project
+            run = runs.RunStart(runs.new_run_id(), wanted, "auto", details=surroundings())
+            runs.start(session, run)
+            state, code = runs.FAILED, 1
+            try:
+                self._log(wanted, run.id)
+                state, code = runs.FINISHED, 0
+            finally:
+                runs.finish(session, run.id, state, code, runs.info(session, run.id).details)
 
     @as_comm_error
     def _save_changes(self) -> None:

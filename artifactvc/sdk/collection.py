@@ -1,4 +1,4 @@
-"""Artifacts as lines of versions (W&B: collections), the types they have, and the projects they are in.
+"""Artifacts as lines of versions (W&B: collections), and the types they have.
 
 Each may belong to this repository or to the log of a remote; what stands in a remote's log
 only can be read here, and changed where it was made.
@@ -21,7 +21,6 @@ from artifactvc.ops.session import Session
 from artifactvc.sdk.errors_as import as_comm_error
 from artifactvc.sdk.listing import Listing, Source
 from artifactvc.sdk.opened import at
-from artifactvc.util.text import near
 
 if TYPE_CHECKING:
     from artifactvc import Artifact
@@ -286,7 +285,7 @@ class ArtifactType:
     @property
     def entity(self) -> str:
         """Whose project it is: this repository's entity, or the remote's name."""
-        return _entity(self._root, self._remote)
+        return entity_of(self._root, self._remote)
 
     @as_comm_error
     def collection(self, name: str) -> ArtifactCollection:
@@ -305,14 +304,16 @@ class ArtifactType:
     ) -> Listing[ArtifactCollection]:
         """The artifacts of this type, by name unless *order* says otherwise (``-created_at``)."""
         chosen = parse_filter(filters, COLLECTION), parse_order(order, COLLECTION, "name")
-        return Listing(_Collections(self._root, self._remote, self.project, self.name, chosen, start), per_page, start)
+        return Listing(Collections(self._root, self._remote, self.project, self.name, chosen, start), per_page, start)
 
     def __repr__(self) -> str:
         return f"<ArtifactType {self.name}>"
 
 
 @dataclass(frozen=True)
-class _Collections(Source[str, ArtifactCollection]):
+class Collections(Source[str, ArtifactCollection]):
+    """The artifacts of a project, of one type or of all, that a filter takes."""
+
     root: Path
     remote: str | None
     project: str
@@ -322,14 +323,17 @@ class _Collections(Source[str, ArtifactCollection]):
 
     @property
     def title(self) -> str:
+        """What is listed."""
         return f"artifacts in '{self.project}'"
 
     def keys(self) -> Sequence[str]:
+        """Their ids."""
         with looking(self.root, self.remote) as (_, where):
             found = [row["id"] for row in catalog.artifacts(where, self.project, self.kind, *self.chosen)]
-        return behind(found, self.start)
+        return _behind(found, self.start)
 
     def load(self, keys: Sequence[str]) -> Sequence[ArtifactCollection | None]:
+        """The artifacts of these ids, but those that were deleted meanwhile."""
         with looking(self.root, self.remote) as (_, where):
             gone = [catalog.artifact_by_id(where, key)["deleted"] for key in keys]
             return [
@@ -338,7 +342,7 @@ class _Collections(Source[str, ArtifactCollection]):
             ]
 
 
-def behind(keys: Sequence[str], start: str | None) -> Sequence[str]:
+def _behind(keys: Sequence[str], start: str | None) -> Sequence[str]:
     """What comes after *start*; NotFound if it is not among *keys*."""
     if start is None:
         return keys
@@ -347,117 +351,9 @@ def behind(keys: Sequence[str], start: str | None) -> Sequence[str]:
     return keys[keys.index(start) + 1 :]
 
 
-@dataclass(frozen=True)
-class _Types(Source[str, ArtifactType]):
-    root: Path
-    remote: str | None
-    project: str
-    start: str | None = None
-
-    @property
-    def title(self) -> str:
-        return f"types in '{self.project}'"
-
-    def keys(self) -> Sequence[str]:
-        with looking(self.root, self.remote) as (_, where):
-            return [name for name in catalog.types(where, self.project) if self.start is None or name > self.start]
-
-    def load(self, keys: Sequence[str]) -> Sequence[ArtifactType | None]:
-        return [ArtifactType(self.root, self.project, name, self.remote) for name in keys]
-
-
-def _entity(root: Path, remote: str | None) -> str:
+def entity_of(root: Path, remote: str | None) -> str:
+    """Whose names these are: this repository's entity, or the remote's name."""
     if remote is not None:
         return remote
     with at(root).session() as session:
         return session.entity
-
-
-# ---- projects --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Project:
-    """A name space of artifacts and runs."""
-
-    _root: Path
-    name: str
-    _remote: str | None = None
-
-    @property
-    def id(self) -> str:
-        """Its name: a project is nothing else."""
-        return self.name
-
-    @property
-    def entity(self) -> str:
-        """Whose project it is: this repository's entity, or the remote's name."""
-        return _entity(self._root, self._remote)
-
-    @property
-    def path(self) -> list[str]:
-        """Entity and name."""
-        return [self.entity, self.name]
-
-    @as_comm_error
-    def artifact_types(self, per_page: int = 50, start: str | None = None) -> Listing[ArtifactType]:
-        """The types of its artifacts."""
-        return Listing(_Types(self._root, self._remote, self.name, start), per_page, start)
-
-    artifacts_types = artifact_types
-
-    @as_comm_error
-    def artifact_type(self, name: str) -> ArtifactType:
-        """One type; CommError if no artifact has or had it."""
-        with looking(self._root, self._remote) as (_, where):
-            known = catalog.types(where, self.name)
-        if name not in known:
-            close = near(str(name), known)
-            raise NotFound(
-                f"no artifact in project '{self.name}' has type '{str(name)[:140]}'",
-                hint=f"did you mean '{close[0]}'?" if close else f"its types are {', '.join(known) or 'none yet'}",
-            )
-        return ArtifactType(self._root, self.name, name, self._remote)
-
-    @as_comm_error
-    def collections(
-        self,
-        filters: Mapping[str, Any] | None = None,
-        order: str | None = None,
-        per_page: int = 50,
-        start: str | None = None,
-    ) -> Listing[ArtifactCollection]:
-        """Its artifacts of all types, by name unless *order* says otherwise (``-created_at``)."""
-        chosen = parse_filter(filters, COLLECTION), parse_order(order, COLLECTION, "name")
-        return Listing(_Collections(self._root, self._remote, self.name, None, chosen, start), per_page, start)
-
-    def __repr__(self) -> str:
-        return f"<Project {self.name}>"
-
-    def _repr_html_(self) -> str:
-        from artifactvc.sdk.html import grid
-
-        listed = [(found.name, found.type, found.created_at) for found in self.collections()]
-        return grid(f"project {self.name}", ("artifact", "type", "made"), listed)
-
-
-@dataclass(frozen=True)
-class Projects(Source[str, Project]):
-    """The projects of this repository, or in a remote's log."""
-
-    root: Path
-    remote: str | None
-
-    @property
-    def title(self) -> str:
-        """What is listed."""
-        return "projects"
-
-    def keys(self) -> Sequence[str]:
-        """Their names."""
-        with looking(self.root, self.remote) as (session, where):
-            return catalog.projects(session, where)
-
-    def load(self, keys: Sequence[str]) -> Sequence[Project | None]:
-        """The projects of these names."""
-        return [Project(self.root, name, self.remote) for name in keys]

@@ -43,7 +43,7 @@ class Source(ABC, Generic[K, T]):
 class Listing(Sequence[T]):
     """A sequence that is read as it is used: ``len``, index, slice, iteration, any number of times.
 
-    ``cursor`` names the last item that was given out; with ``start=`` it the same listing goes on behind it.
+    ``cursor`` names the last item that was given out: the same listing with ``start=cursor`` goes on behind it.
     """
 
     def __init__(self, source: Source[Any, T], per_page: int = 50, start: str | None = None) -> None:

@@ -58,7 +58,7 @@ def same(listing: Sequence[str], expected: list[str], part: slice | int) -> None
 
 @given(end=st.integers(0, 8), per_page=st.integers(1, 4), parts=st.lists(PARTS, max_size=4))
 def test_a_listing_is_as_good_as_a_list(end, per_page, parts):
-    """Indexed, cut, counted and reversed like the list of its items, whatever the pages and whatever was read before."""
+    """Indexed, cut, counted and reversed like the list of its items, whatever the pages and what was read before."""
     expected = [str(number) for number in range(end)]
     used = Listing(Numbers(end), per_page)
     for part in parts:

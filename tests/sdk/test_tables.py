@@ -327,7 +327,7 @@ EAST = timezone(timedelta(hours=5, minutes=30))
         (Listed([1, Listed(2.5)]), [1, 2.5]),
         (2**BITS - 1, 2**BITS - 1),
     ],
-    ids=repr,
+    ids=None,
 )
 def test_values_become_plain(given, held):
     """Rows hold plain values from the start, and those come back."""
@@ -466,7 +466,7 @@ def test_types_are_inferred(values, kind):
         ("string", "x", 1, "string"),
         (type(None), None, 1, "none"),
     ],
-    ids=repr,
+    ids=None,
 )
 def test_types_may_be_given(dtype, good, bad, kind):
     """A type of Python or the name of a kind; a value of another is refused."""
