@@ -191,8 +191,8 @@ def _fresh_id() -> str:
 
 def _run_records(session: Session, options: CommitOptions, draft: Draft) -> list[Record]:
     """A record for the run, unless it is known already."""
-    if session.index.rows.get("run", str(options.run)) is not None and not options.run_fields:
-        return []
+    if session.index.rows.get("run", str(options.run)) is not None:
+        return []  # what is recorded of it is its own; the version names it as a producer
     time = session.clock()
     fields = {
         "project": draft.project,

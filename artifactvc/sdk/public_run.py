@@ -34,25 +34,15 @@ if TYPE_CHECKING:
 _SAID: Final = ("config", "summary", "tags", "notes", "name", "pid", "pid_started")
 
 
-class PublicRun:
-    """A recorded run. ``config`` and ``summary`` are copies: the live run (``init``) changes them."""
+class Recorded:
+    """What is recorded of a run: the properties of ``PublicRun``."""
 
     def __init__(self, root: Path, run_id: str, remote: str | None = None) -> None:
         self._root, self._id, self._remote = root, run_id, remote
-        self._page: list[PublicRun] = [self]  # whose details are read together
+        self._page: Sequence[Recorded] = [self]  # whose details are read together
         self._row: Row | None = None
         self._details: dict[str, Any] | None = None
         self._read = False
-
-    @classmethod
-    def _listed(cls, root: Path, rows: Sequence[Row], remote: str | None) -> list[PublicRun]:
-        """The runs of one page."""
-        found = [cls(root, row["id"], remote) for row in rows]
-        for run, row in zip(found, rows, strict=True):
-            run._page, run._row, run._read = found, row, True
-        return found
-
-    # ---- what is recorded --------------------------------------------------------------------------------
 
     @as_comm_error
     def load(self, force: bool = False) -> None:
@@ -177,6 +167,18 @@ class PublicRun:
     def metadata(self) -> dict[str, Any]:
         """Where and how it ran: host, command, directory, Python, Git commit and dirtiness."""
         return {name: value for name, value in self._said().items() if name not in _SAID}
+
+
+class PublicRun(Recorded):
+    """A recorded run. ``config`` and ``summary`` are copies: the live run (``init``) changes them."""
+
+    @classmethod
+    def _listed(cls, root: Path, rows: Sequence[Row], remote: str | None) -> list[PublicRun]:
+        """The runs of one page."""
+        found = [cls(root, row["id"], remote) for row in rows]
+        for run, row in zip(found, rows, strict=True):
+            run._page, run._row, run._read = found, row, True
+        return found
 
     # ---- metrics ---------------------------------------------------------------------------------------------
 
