@@ -125,15 +125,17 @@ def encode_attempt(attempt: Attempt) -> bytes:
 def decode_attempt(data: bytes, draft: str, directory: str) -> Attempt:
     """Return an attempt from its document, which may come from anywhere; it must be the one of that place.
 
-    Raises Corrupt if it breaks the format.
+    Raises Corrupt if it breaks the format, NewerFormat if a newer avc wrote it.
     """
     what = f"part '{directory}' of draft '{draft:.8}'"
     body = parse_json(data, limit=MAX_BYTES, what=what, error=Corrupt)
-    if not isinstance(body, dict) or type(body.get("format")) is not int or body.pop("format") != FORMAT:
-        raise Corrupt(f"{what} is not written as this version reads it", hint="upgrade artifactvc")
-    index = body.get("index")
+    version = body.pop("format", None) if isinstance(body, dict) else None
+    if type(version) is int and version != FORMAT:  # True == 1
+        raise NewerFormat(what, f"part format {version}")
+    index = body.get("index") if type(version) is int else None
     good = (
-        body.keys() == {"draft", "writer", "attempt", "root", "description", "metadata", "time", "run", "index"}
+        type(version) is int
+        and body.keys() == {"draft", "writer", "attempt", "root", "description", "metadata", "time", "run", "index"}
         and isinstance(body["writer"], str)
         and type(body["attempt"]) is int
         and is_digest(body["root"])
@@ -147,7 +149,7 @@ def decode_attempt(data: bytes, draft: str, directory: str) -> Attempt:
         found = Attempt(**{**body, "index": IndexFile(**index) if index else None})
         if (found.draft, found.directory) == (draft, directory):
             return found
-    raise Corrupt(f"{what} is damaged", hint="give the draft up, and let its writers send their parts again")
+    raise Corrupt(f"{what} is damaged", hint=f"remove 'drafts/{draft}/{directory}' and put the part in again")
 
 
 def _is_run(body: Any) -> bool:
@@ -202,8 +204,7 @@ def _ordered(entries: Iterable[Entry], n: int) -> Iterator[tuple[bytes, int, Ent
 def _conflict(fault: str, one: str, other: str) -> PathConflict:
     return PathConflict(
         f"{fault}: run '{one}' and run '{other}' disagree",
-        hint="put the right one in again from one of these runs, which replaces what that run had there, and finish"
-        " again; or give the draft up",
+        hint="put the right one in again from one of these runs: it replaces what that run had there; then finish again",
     )
 
 

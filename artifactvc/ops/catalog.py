@@ -35,8 +35,8 @@ from artifactvc.util.text import near
 
 Key = tuple[str, Digest]  # artifact id and digest: a version
 
-#: Parts of a run's document that stand in its details, an object, and not in its row.
-_DETAILED: Final = frozenset({"config", "summary", "tags", "notes", "host"})
+#: Parts of a run's document that stand in its details, an object, and not in its row; as they are where it has none.
+_EMPTY: Final[dict[str, Any]] = {"config": {}, "summary": {}, "tags": [], "notes": "", "host": ""}
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def select_runs(session: Session, where: Place, project: str, chosen: Filter, or
     rows = [row for row in where.rows.find("run", project=project) if row["state"] != runs.DELETED]
     rows.sort(key=lambda row: (row["created"], row["id"]))
     asked_for = chosen.names | {order.field.name}
-    if asked_for & _DETAILED:
+    if asked_for & _EMPTY.keys():
         runs.bring_details(session, rows)
     elif "state" in asked_for:
         runs.bring_details(session, (row for row in rows if row["state"] == runs.RUNNING))
@@ -253,10 +253,9 @@ def _chosen(session: Session, rows: Iterable[Row], chosen: Filter, order: Order)
         document["display_name"] = row["name"] or row["id"]
         if "state" in asked_for:
             document["state"] = run_state(session, row)
-        if asked_for & _DETAILED:
+        if asked_for & _EMPTY.keys():
             details = run_details(session, row)
-            empty: dict[str, Any] = {"config": {}, "summary": {}, "tags": [], "notes": "", "host": ""}
-            document |= {name: details.get(name) or nothing for name, nothing in empty.items()}
+            document |= {name: details[name] for name in _EMPTY}
         if chosen.matches(document):
             yield row, order.field.of(document)
 
@@ -268,9 +267,10 @@ def run_state(session: Session, row: Row) -> str:
 
 
 def run_details(session: Session, row: Row) -> dict[str, Any]:
-    """What only an object says of a run; empty where it has none."""
+    """What only an object says of a run. Parts that it does not have, or has of another kind, are empty."""
     found = read_salted(session, row["details"], {})
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    return {**found, **{n: found[n] if isinstance(found.get(n), type(e)) else e for n, e in _EMPTY.items()}}
 
 
 def run_metrics(session: Session, where: Place, row: Row) -> list[dict[str, Any]]:
@@ -336,11 +336,8 @@ def rename_and_edit(session: Session, before: Row, name: str, description: Any, 
     for ``versions.edit_artifact``.
     """
     row = artifact_by_id(place(session, None), before["id"])
-    full_name = f"{row['project']}/{row['name']}"
-    if row["deleted"]:
-        raise Conflict(f"artifact '{full_name}' is deleted", hint="restore one of its versions first")
     if name != before["name"] and name != row["name"]:
         if row["name"] != before["name"]:
             raise Conflict(f"'{before['name']}' was renamed to '{row['name']}' meanwhile", hint="look it up again")
-        change.rename(session, full_name, name)
+        change.rename(session, f"{row['project']}/{row['name']}", name)
     versions.edit_artifact(session, row["id"], description, tags)

@@ -120,7 +120,9 @@ def delete(session: Session, run_id: str) -> None:
 def _change(session: Session, run_id: str, fields: dict[str, Any], details: Mapping[str, Any] | None) -> None:
     with session.avc.writing():
         if details is not None:
-            fields = {**fields, "details": _store(session, details)}
+            before = read_salted(session, _row(session, run_id)["details"], {})
+            kept = {name: before[name] for name in ("host", "pid", "pid_started") if name in before}
+            fields = {**fields, "details": _store(session, {**kept, **details})}
 
         def plan() -> list[Record]:
             row = _row(session, run_id)

@@ -17,7 +17,7 @@ from artifactvc.core.entries import LogEntry, Record, encode_entry
 from artifactvc.core.metadata import plain
 from artifactvc.core.model import Digest
 from artifactvc.core.strict import dump_json, parse_json
-from artifactvc.errors import Corrupt, MissingObject, UsageError
+from artifactvc.errors import Corrupt, MissingObject, StorageError, UsageError
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import LOCAL, Index
@@ -50,6 +50,7 @@ class Session:
     brought_bytes: int = 0
     fetch_objects: FetchObjects = _nothing  # how to bring objects that are not here (ops/transfer.py)
     caught_up: bool = False
+    unreachable: dict[str, StorageError] = field(default_factory=dict)  # remotes that failed: not waited for again
     _remotes: dict[str, Remote] = field(default_factory=dict)
 
     def remote(self, name: str) -> Remote:
@@ -144,6 +145,8 @@ def read_salted(session: Session, digest: Digest | None, default: Any) -> Any:
         return unsalted(session.node(digest))
     except MissingObject:
         session.say("some descriptions or metadata are not here: run 'avc fetch' when the remote can be reached")
+    except StorageError as error:
+        session.say(f"some descriptions or metadata are not here: {error.message}")
     except Corrupt as error:
         session.say(f"some descriptions or metadata are damaged, and left out: {error.message}")
     return default

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import AvcError, DigestMismatch, MissingObject, StorageError
+from artifactvc.errors import AvcError, DigestMismatch, MissingObject, RemoteUnavailable, StorageError
 from artifactvc.ops.session import Session, storing
 from artifactvc.storage.packs import decode_object, whole_size
 from artifactvc.storage.remote import Remote
@@ -38,8 +38,13 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
         left = wanted - got
         if not left:
             break
+        if name in session.unreachable:
+            failed = session.unreachable[name]
+            continue
         try:
             got |= _from_remote(session, session.remote(name), left)
+        except RemoteUnavailable as error:
+            failed = session.unreachable[name] = error
         except StorageError as error:
             failed = error
     if failed is not None and wanted - got:

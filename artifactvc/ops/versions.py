@@ -24,6 +24,8 @@ from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
 from artifactvc.util.text import parse_duration
 
+_AT_ONCE: Final = 900  # records of one entry
+
 KEEP: Final = object()
 """What a change leaves as it is."""
 
@@ -197,7 +199,7 @@ def _check_target(source: Found, artifact: Row | None) -> None:
 
 def delete_artifact(session: Session, artifact_id: str) -> list[str]:
     """Delete an artifact with all versions and aliases, and the links to them; what went, for people."""
-    gone: list[str] = []
+    gone: dict[str, None] = {}
 
     def plan() -> list[Record]:
         rows = session.index.rows
@@ -205,16 +207,17 @@ def delete_artifact(session: Session, artifact_id: str) -> list[str]:
         if artifact is None or artifact["deleted"]:
             return []
         live = [v for v in rows.find("version", artifact=artifact_id) if v["live"]]
-        gone[:] = [f"{artifact['project']}/{artifact['name']}:v{v['number']}" for v in live]
-        records: list[Record] = [{"kind": "delete", "artifact": artifact_id, "reason": "deleted"}]
-        for version in live:
-            for other in links_of(session, artifact_id, version["digest"]):
-                gone.append(f"{other.full_name}:{other.shown}")
-                records.append(_end(other, "deleted"))
+        linked = [other for version in live for other in links_of(session, artifact_id, version["digest"])]
+        gone.update((f"{other.full_name}:{other.shown}", None) for other in linked[:_AT_ONCE])
+        records = [_end(other, "deleted") for other in linked[:_AT_ONCE]]
+        if len(linked) < _AT_ONCE:  # else the links first, as many as an entry takes
+            gone.update((f"{artifact['project']}/{artifact['name']}:v{v['number']}", None) for v in live)
+            records.append({"kind": "delete", "artifact": artifact_id, "reason": "deleted"})
         return records
 
-    append(session, "delete", plan)
-    return gone
+    while append(session, "delete", plan) is not None:
+        continue
+    return list(gone)
 
 
 def _end(found: Found, reason: str) -> Record:

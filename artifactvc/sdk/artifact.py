@@ -163,6 +163,7 @@ class Artifact(ArtifactRelations):
     def _save_changes(self) -> None:
         assert self._info is not None
         assert self._key is not None
+        self._check_changeable()
         info = self._info
         changes = versions.Changes(
             description=versions.KEEP if (self._description or "") == info.description else self._description or "",

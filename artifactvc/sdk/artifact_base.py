@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.model import Root
 from artifactvc.core.results import VersionInfo
+from artifactvc.errors import Conflict
 from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
@@ -23,6 +24,7 @@ class ArtifactBase(ABC):
 
     _prepared: Prepared | None
     _info: VersionInfo | None
+    _remote: str | None  # in whose log the version stands, where it is not known here
     _key: tuple[str, str] | None  # artifact id and digest of the version
     _finalized: bool
     _incremental: bool
@@ -59,3 +61,11 @@ class ArtifactBase(ABC):
     @abstractmethod
     def _of(self, found: Found, session: Session) -> Artifact:
         """The object for another version."""
+
+    def _check_changeable(self) -> None:
+        """Conflict for a version that only another remote's log has: nothing can be recorded about it here."""
+        if self._remote is not None:
+            raise Conflict(
+                f"'{self._name}' is known from remote '{self._remote}' only, and cannot be changed here",
+                hint=f"change it in a clone of '{self._remote}'",
+            )

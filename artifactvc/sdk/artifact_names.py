@@ -62,7 +62,7 @@ class ArtifactNames(ArtifactBase):
 
     def _entity(self) -> str:
         with self._session() as session:
-            return session.entity
+            return self._remote or session.entity
 
     @property
     def project(self) -> str:
@@ -117,7 +117,7 @@ class ArtifactNames(ArtifactBase):
 
         self._logged("collection")
         with self._session() as session:
-            return ArtifactCollection(session.avc.root, self._version(session).artifact["id"])
+            return ArtifactCollection(session.avc.root, self._version(session).artifact["id"], self._remote)
 
     @property
     def source_collection(self) -> ArtifactCollection:
@@ -127,7 +127,7 @@ class ArtifactNames(ArtifactBase):
         self._logged("source_collection")
         with self._session() as session:
             found = versions.source_of(session, self._version(session))
-            return ArtifactCollection(session.avc.root, found.artifact["id"])
+            return ArtifactCollection(session.avc.root, found.artifact["id"], self._remote)
 
     @property
     def is_link(self) -> bool:

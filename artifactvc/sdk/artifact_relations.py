@@ -31,6 +31,7 @@ class ArtifactRelations(ArtifactFields, ArtifactContent):
         aliases and no *delete_aliases* raises CommError, and nothing is deleted.
         """
         self._logged("delete")
+        self._check_changeable()
         with self._session() as session:
             found = self._version(session)
             if not found.version["live"]:
@@ -51,6 +52,7 @@ class ArtifactRelations(ArtifactFields, ArtifactContent):
 
     @as_comm_error
     def _link(self, target_path: str, aliases: list[str]) -> Artifact:
+        self._check_changeable()
         entity, project, name = names.parse_artifact(target_path)
         if "wandb-registry-" in target_path:
             raise UnsupportedError(
@@ -92,14 +94,15 @@ class ArtifactRelations(ArtifactFields, ArtifactContent):
 
         assert self._key is not None
         with self._session() as session:
-            source = versions.source_of(session, self._version(session))
+            found = self._version(session)
+            source = found if self._remote else versions.source_of(session, found)
             artifact, digest = source.artifact["id"], source.version["digest"]
             keys = [self._key, (artifact, digest)]
             keys += [(link.artifact["id"], digest) for link in versions.links_of(session, artifact, digest)]
-            rows = session.index.rows
+            rows = session.remote(self._remote).rows if self._remote else session.index.rows
             held = [row for a, d in dict.fromkeys(keys) for row in rows.find(table, artifact=a, digest=d)]
             ordered = dict.fromkeys(row["run"] for row in sorted(held, key=lambda row: (row["at"], row["run"])))
-            return [PublicRun(session.avc.root, run_id) for run_id in ordered]
+            return [PublicRun(session.avc.root, run_id, self._remote) for run_id in ordered]
 
     def _use(self, session: Session, run_id: str) -> None:
         """Record the version as an input of a run."""

@@ -44,6 +44,7 @@ class Opened:
             session = self.repository.session
             if self._depth == 0:
                 session.caught_up = False
+                session.unreachable.clear()
             self._depth += 1
             try:
                 yield session

@@ -62,12 +62,11 @@ class Recorded:
         self.load()
         if self._details is None:
             beside = [run for run in self._page if run._details is None and run._row is not None]
-            self._details = {}
             with looking(self._root, self._remote) as (session, _):
                 runs.bring_details(session, [run._row for run in beside if run._row is not None])
                 for run in beside:
-                    run._details = {} if run._row is None else catalog.run_details(session, run._row)
-        return copy.deepcopy(self._details)
+                    run._details = None if run._row is None else catalog.run_details(session, run._row)
+        return copy.deepcopy(self._details or {})
 
     @property
     def id(self) -> str:
@@ -146,27 +145,27 @@ class Recorded:
     @property
     def config(self) -> dict[str, Any]:
         """Its settings."""
-        return self._said().get("config") or {}
+        return dict(self._said().get("config", {}))
 
     @property
     def summary(self) -> dict[str, Any]:
         """The last value of each metric, and what was set besides."""
-        return self._said().get("summary") or {}
+        return dict(self._said().get("summary", {}))
 
     @property
     def tags(self) -> list[str]:
         """Labels."""
-        return self._said().get("tags") or []
+        return list(self._said().get("tags", []))
 
     @property
     def notes(self) -> str:
         """Text for people."""
-        return self._said().get("notes") or ""
+        return str(self._said().get("notes", ""))
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Where and how it ran: host, command, directory, Python, Git commit and dirtiness."""
-        return {name: value for name, value in self._said().items() if name not in _SAID}
+        return {name: value for name, value in self._said().items() if name not in _SAID and value != ""}
 
 
 class PublicRun(Recorded):

@@ -56,7 +56,12 @@ class SqliteRows:
     def find(self, table: str, **equals: object) -> list[dict[str, Any]]:
         """All rows with these values, ordered by key."""
         where = " AND ".join(f'"{name}" IS ?' for name in equals) or "1"
-        sql = f'SELECT {_quoted(_COLUMNS[table])} FROM "{table}" WHERE {where} ORDER BY {_quoted(_KEY[table])}'
+        key = _KEY[table]
+        order = _quoted(key)
+        if equals and set(equals) != set(key[: len(equals)]):
+            # Else SQLite walks the key in order, past every row of the artifact, instead of asking the index that fits.
+            order = ", ".join(f'+"{name}"' for name in key)
+        sql = f'SELECT {_quoted(_COLUMNS[table])} FROM "{table}" WHERE {where} ORDER BY {order}'
         rows = self._connection.execute(sql, tuple(equals.values())).fetchall()
         return [dict(zip(_COLUMNS[table], row, strict=True)) for row in rows]
 

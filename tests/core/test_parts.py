@@ -30,7 +30,7 @@ from artifactvc.core.parts import (
     union,
     writer_directory,
 )
-from artifactvc.errors import BadName, Corrupt, PathConflict
+from artifactvc.errors import BadName, Corrupt, NewerFormat, PathConflict
 from tests.strategies import DIGESTS
 
 TARGET = Target("p", "Data", "dataset", "nightly")
@@ -114,7 +114,7 @@ def test_an_attempt_comes_back():
 
 
 BAD: list[dict[str, Any]] = [
-    {"format": 2}, {"format": True}, {"draft": "0" * 32}, {"writer": "r2"}, {"writer": 5}, {"attempt": 4},
+    {"format": None}, {"format": True}, {"format": "1"}, {"draft": "0" * 32}, {"writer": "r2"}, {"writer": 5}, {"attempt": 4},
     {"attempt": True}, {"attempt": "3"}, {"root": "x"}, {"root": None}, {"description": 5}, {"metadata": []},
     {"time": None}, {"run": []}, {"run": {"project": 5}}, {"run": {"secret": "x"}}, {"run": {"name": "x" * 1025}},
     {"index": {}}, {"index": "x"}, {"index": {"name": "../../x", "digest": DIGESTS[0], "size": 1}},
@@ -130,6 +130,12 @@ def test_an_attempt_that_breaks_the_format_is_refused(change):
     body = {**json.loads(encode_attempt(WHOLE)), **change}
     with pytest.raises(Corrupt, match=f"part 'r1/3' of draft '{DRAFT[:8]}' is "):
         read(json.dumps(body).encode())
+
+
+def test_an_attempt_of_a_newer_format_says_so():
+    """Rather than that it is damaged."""
+    with pytest.raises(NewerFormat, match="part 'r1/3' of draft .* was written by a newer avc .needs part format 2."):
+        read(json.dumps({**json.loads(encode_attempt(WHOLE)), "format": 2}).encode())
 
 
 def test_a_field_that_is_missing_is_refused():
@@ -149,8 +155,8 @@ def test_an_attempt_has_a_largest_size():
 
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.dictionaries(st.text(), x)).map(json.dumps))
 def test_reading_fails_only_as_promised(data):
-    """Whatever the bytes, an attempt is returned or Corrupt is raised."""
-    with suppress(Corrupt):
+    """Whatever the bytes, an attempt is returned, or Corrupt or NewerFormat is raised."""
+    with suppress(Corrupt, NewerFormat):
         read(data if isinstance(data, bytes) else data.encode(errors="replace"))
 
 

@@ -171,3 +171,33 @@ def test_a_reused_process_id_is_no_running_run(tmp_path):
         assert info(repository).state == "crashed"
         runs.update(repository.session, "run1", {**details, "host": "another"})
         assert info(repository).state == "running"
+
+
+def test_where_a_run_is_survives_an_update(tmp_path):
+    """Config and summary are replaced whole; host and process stay, so a crash is still told from a run that goes on."""
+    with new(tmp_path) as repository:
+        begun(repository, config={"a": 1})
+        before = info(repository).details
+        runs.update(repository.session, "run1", {"config": {"a": 2}})
+        after = info(repository)
+        assert after.config == {"a": 2}
+        assert {after.details[name] for name in ("host", "pid", "pid_started")} == {
+            before[name] for name in ("host", "pid", "pid_started")
+        }
+        runs.finish(repository.session, "run1", "finished", 0, {"config": {"a": 3}})
+        assert info(repository).host == socket.gethostname()
+
+
+def test_names_can_be_read_while_the_remote_is_away(tmp_path):
+    """Descriptions that are not here are left out, with a word; nothing fails, and nobody waits twice."""
+    with new(tmp_path / "ws") as repository:
+        version(repository, {"a": "1"}, "said")
+        origin(repository, tmp_path / "remote")
+        repository.push()
+    with clone(tmp_path / "remote", tmp_path / "clone") as other:
+        (tmp_path / "remote").rename(tmp_path / "away")
+        assert [v.description for v in other.log("data")] == [""]
+        assert other.notices[0].startswith("some descriptions or metadata are not here: ")
+        (tmp_path / "away").rename(tmp_path / "remote")
+    with reopen(tmp_path / "clone") as again:
+        assert [v.description for v in again.log("data")] == ["said"]

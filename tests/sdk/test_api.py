@@ -733,6 +733,19 @@ def test_a_remote_that_cannot_be_reached_is_an_error(colleague, tmp_path):
     assert api.artifact("data").version == "v0"
 
 
+def test_a_remote_that_was_removed_meanwhile(colleague, tmp_path):
+    """What came from it says that it is gone."""
+    add_remote("origin", tmp_path / "origin")
+    add_remote("shared", tmp_path / "shared")
+    listing = avc.Api().artifacts("dataset", "shared/theirs/data")
+    run = avc.Api().runs("shared/theirs")[0]
+    with Repository.open() as repository:
+        repository.remote_remove("shared")
+    assert refused(lambda: listing[0])[0] == "no remote 'shared'"
+    assert refused(run.history)[0] == "no remote 'shared'"
+    assert refused(lambda: avc.Api().runs("shared/theirs"))[0] == "no entity or remote 'shared'"
+
+
 def test_details_of_many_runs_are_fetched_together_and_only_if_they_are_looked_at(colleague, tmp_path):
     """A clone lists runs without their configs; a filter over them, or reading one, brings those of all at once."""
     colleague("three", "four")

@@ -14,6 +14,8 @@ import pytest
 
 import artifactvc as avc
 from artifactvc.errors import BadName, BadValue, CommError, Conflict, UnknownRun, UnsupportedError, WrongType
+from artifactvc.ops.session import append, salted, storing
+from artifactvc.sdk.opened import at
 from artifactvc.sdk.public_run import PublicRun
 from tests.sdk.guide.conftest import place  # noqa: F401  every test is in a repository of its own
 from tests.sdk.guide.helpers import ENTITY, PROJECT, draft, log, log_entries, names
@@ -133,6 +135,20 @@ sys.stdin.read()
         process.wait()
         assert found.state == "crashed"
     assert [row["loss"] for row in found.history()] == [1]
+
+
+def test_details_of_another_kind_are_empty():
+    """What was written elsewhere is not trusted: a run whose config is a list has none, and can be listed and shown."""
+    odd = [[1], {"config": [1], "summary": "s", "tags": {"a": 1}, "notes": 5, "host": None}]
+    with at(Path.cwd() / ".artifacts").session() as session, session.avc.writing():
+        with storing(session) as writer:
+            fields = [{"project": PROJECT, "state": "finished", "details": writer.put(salted(d))} for d in odd]
+        records = [{"kind": "run", "run": f"odd{i}", "set": given, "was": {}} for i, given in enumerate(fields)]
+        append(session, "run", lambda: records)
+    for run in avc.Api().runs():
+        assert (run.config, run.summary, run.tags, run.notes, run.metadata) == ({}, {}, [], "", {})
+        assert "finished" in run._repr_html_()
+    assert len(avc.Api().runs(filters={"config.x": None, "tags": {"$ne": "a"}}, order="config.x")) == 2
 
 
 # ---- metrics ---------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_what_is_there_is_checked(tmp_path):
     transport.upload(f"drafts/{DRAFT}/r2/0/part.json", encode_attempt(attempt()))
     with pytest.raises(Corrupt, match="part 'r2/0' of draft 'dddddddd' is damaged") as caught:
         parts.read(parts.listing())
-    assert caught.value.hint == "give the draft up, and let its writers send their parts again"
+    assert caught.value.hint == f"remove 'drafts/{DRAFT}/r2/0' and put the part in again"
     with pytest.raises(RemoteMissing, match="part 'r9/0' of draft 'dddddddd' is gone"):
         parts.read({"r9": [0]})
     for data, fault in ((None, "missing"), (b"other", "damaged")):

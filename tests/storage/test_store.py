@@ -270,3 +270,20 @@ def test_gc_waits_for_a_writer(avc):
         order.append("writer done")
     thread.join()
     assert order == ["another writer", "writer done", "gc"]
+
+
+def test_finding_one_version_does_not_walk_all(tmp_path):
+    """A question by content uses the index that fits it, however many versions the artifact has."""
+    from artifactvc.storage.database import connect
+    from artifactvc.storage.rows import SqliteRows
+
+    connection = connect(tmp_path / "index.sqlite")
+    asked: list[str] = []
+    connection.set_trace_callback(asked.append)
+    rows = SqliteRows(connection)
+    rows.find("version", artifact="a", digest="d")
+    rows.find("alias", artifact="a", digest="d")
+    rows.find("used", run="r")
+    for sql in [line for line in asked if line.startswith("SELECT")]:
+        plan = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}"))
+        assert "AND digest=?" in plan or "(run=?)" in plan, plan
