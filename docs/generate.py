@@ -70,7 +70,7 @@ def cli_page() -> list[str]:
         *_options(app.avc), "",
         "They stand before the first word of the command or behind the last one: `avc --json remote list` or",
         "`avc remote list --json`. `-V` stands alone.", "",
-        'With `--json` a command prints `{"schema":1,"command":…,"result":…}`; `ls` and `log` print one such',
+        'With `--json` a command prints `{"schema":1,"command":…,"result":…}`; `ls`, `log` and `runs` print one such',
         'document a line. A failure is `{"schema":1,"error":{"class":…,"message":…,"hint":…}}`. The fields',
         "of each result are those of its class in [python.md](python.md); [json/](json/) has a schema for each.",
         "Two commands refuse it, since what they print is no JSON: `cat` (a file's bytes) and `completion` (a script).",

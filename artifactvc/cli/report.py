@@ -16,7 +16,8 @@ from artifactvc.util.text import escape
 def report(error: BaseException, arguments: Sequence[str]) -> int:
     """Print *error* and return the exit code."""
     kind, message, hint, code = _told(error, arguments)
-    if "--json" in arguments:
+    ours = list(arguments[: arguments.index("--")]) if "--" in arguments else arguments  # behind it: another command's
+    if "--json" in ours:
         body = {"schema": 1, "error": {"class": kind, "message": message, "hint": hint}}
         with contextlib.suppress(OSError):  # the output cannot be written: the error is told below
             print(json.dumps(body))
@@ -25,7 +26,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
-    if not isinstance(error, (AvcError, click.ClickException)) and {"-v", "--verbose"} & set(arguments):
+    if not isinstance(error, (AvcError, click.ClickException)) and {"-v", "--verbose"} & set(ours):
         raise error
     return code
 

@@ -21,7 +21,7 @@ from artifactvc.core.entries import MAX_INDEX_BYTES, Record
 from artifactvc.core.model import Digest, Entry, Root, is_digest
 from artifactvc.core.records import Rows, folded, holder, live_version, name_row
 from artifactvc.core.strict import dump_json, parse_json
-from artifactvc.errors import BadName, BadValue, Corrupt, PathConflict
+from artifactvc.errors import BadName, BadValue, Corrupt, NewerFormat, PathConflict
 from artifactvc.util.hashing import digest_bytes
 
 FORMAT: Final = 1
@@ -204,7 +204,7 @@ def _ordered(entries: Iterable[Entry], n: int) -> Iterator[tuple[bytes, int, Ent
 def _conflict(fault: str, one: str, other: str) -> PathConflict:
     return PathConflict(
         f"{fault}: run '{one}' and run '{other}' disagree",
-        hint="put the right one in again from one of these runs: it replaces what that run had there; then finish again",
+        hint="put the right one in again from one of them, which replaces what that run had there, and finish again",
     )
 
 

@@ -106,7 +106,9 @@ class Avc:
 
     def documents(self, *argv: str | Path, code: int = 0, cwd: Path | None = None) -> list[Any]:
         """Run a command with ``--json``; the results of its documents, each checked against the schema."""
-        out = self(*argv, "--json", code=code, cwd=cwd)
+        # What stands behind `run` belongs to the command that it runs.
+        asked = (argv[0], "--json", *argv[1:]) if argv[0] == "run" else (*argv, "--json")
+        out = self(*asked, code=code, cwd=cwd)
         words = tuple(map(os.fspath, argv))
         found = []
         for line in out.splitlines():

@@ -226,6 +226,7 @@ def test_json_of_every_command(avc):
         edit --artifact data --description words
         checkout data ../out --dry-run; checkout data ../out; get data; put data/a.txt --name single --type model
         artifact put data -n art; artifact ls; artifact ls -t nothing; artifact get art
+        run --use data --log out=data/a.txt -- true; runs; lineage data
         rename art arts; delete arts:v0 --delete-aliases --dry-run; delete arts:v0 --delete-aliases; restore arts:v0
         fsck; fsck --full --repair; du
         remote add first ../first; remote add second ../second; remote list; remote origin second; remote origin first
@@ -291,7 +292,7 @@ def test_init(bare):
 
 def test_config(avc, own_home):
     """Settings have a default, the user's own value and the repository's, which wins; lists say where each is from."""
-    listed = "entity = ada (default)\ngc.grace = 14d (default)\nproject = work (repository)\nuser = ada (default)\n"
+    listed = "distributed.origin = true (default)\nentity = ada (default)\ngc.grace = 14d (default)\nproject = work (repository)\nuser = ada (default)\n"
     assert avc("config", "list") == listed
     assert avc("config", "set", "--global", "gc.grace", "3d") == "gc.grace = 3d (global)\n"
     assert avc("config", "get", "gc.grace") == "3d\n"

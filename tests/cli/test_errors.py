@@ -496,8 +496,8 @@ def test_wrong_shell(bare, shell):
         (["remote", "add", "x", "https://me:secret@host/x"], "a remote's address cannot hold a password",
          "use the credentials file, a profile or the environment"),
         (["config", "set", "gc.grase", "1d"], "no setting 'gc.grase'", "did you mean 'gc.grace'?"),
-        (["config", "get", "zzz"], "no setting 'zzz'", "settings are entity, gc.grace, project, user"),
-        (["config", "set", "--global", "zzz", "1"], "no setting 'zzz'", "settings are entity, gc.grace, project, user"),
+        (["config", "get", "zzz"], "no setting 'zzz'", "settings are distributed.origin, entity, gc.grace, project, user"),
+        (["config", "set", "--global", "zzz", "1"], "no setting 'zzz'", "settings are distributed.origin, entity, gc.grace, project, user"),
     ],
 )  # fmt: skip
 def test_use_that_means_nothing(data, argv, message, hint):

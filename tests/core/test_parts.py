@@ -114,7 +114,8 @@ def test_an_attempt_comes_back():
 
 
 BAD: list[dict[str, Any]] = [
-    {"format": None}, {"format": True}, {"format": "1"}, {"draft": "0" * 32}, {"writer": "r2"}, {"writer": 5}, {"attempt": 4},
+    {"format": None}, {"format": True}, {"format": "1"}, {"draft": "0" * 32}, {"writer": "r2"}, {"writer": 5},
+    {"attempt": 4},
     {"attempt": True}, {"attempt": "3"}, {"root": "x"}, {"root": None}, {"description": 5}, {"metadata": []},
     {"time": None}, {"run": []}, {"run": {"project": 5}}, {"run": {"secret": "x"}}, {"run": {"name": "x" * 1025}},
     {"index": {}}, {"index": "x"}, {"index": {"name": "../../x", "digest": DIGESTS[0], "size": 1}},
@@ -134,7 +135,9 @@ def test_an_attempt_that_breaks_the_format_is_refused(change):
 
 def test_an_attempt_of_a_newer_format_says_so():
     """Rather than that it is damaged."""
-    with pytest.raises(NewerFormat, match="part 'r1/3' of draft .* was written by a newer avc .needs part format 2."):
+    with pytest.raises(
+        NewerFormat, match=r"part 'r1/3' of draft .* was written by a newer avc \(needs part format 2\)"
+    ):
         read(json.dumps({**json.loads(encode_attempt(WHOLE)), "format": 2}).encode())
 
 
@@ -220,7 +223,7 @@ def test_a_clash_names_path_and_both_runs():
             list(union([("r1", one), ("between", []), ("r2", two)]))
         first, second = ("r1", "r2") if one[0].path <= two[0].path else ("r2", "r1")
         assert caught.value.message == f"{fault}: run '{first}' and run '{second}' disagree"
-        assert "put the right one in again from one of these runs" in caught.value.hint
+        assert "put the right one in again from one of them" in caught.value.hint
 
 
 def test_what_the_finisher_says_wins():
