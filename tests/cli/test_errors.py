@@ -25,6 +25,8 @@ import pytest
 from artifactvc.util.pool import workers
 from tests.cli.conftest import AVC, Avc, schema
 
+SETTINGS = "settings are distributed.origin, entity, gc.grace, project, user"
+
 NAME_RULE = "use 1 to 128 ASCII letters, digits, '_', '-' or '.', not beginning with '.' or '-', not ending with '.'"
 PROJECT_RULE = "use 1 to 128 characters without / \\ # ? % : and control characters"
 ALIAS_RULE = "use 1 to 128 characters without '/', ':' and '@'"
@@ -496,8 +498,8 @@ def test_wrong_shell(bare, shell):
         (["remote", "add", "x", "https://me:secret@host/x"], "a remote's address cannot hold a password",
          "use the credentials file, a profile or the environment"),
         (["config", "set", "gc.grase", "1d"], "no setting 'gc.grase'", "did you mean 'gc.grace'?"),
-        (["config", "get", "zzz"], "no setting 'zzz'", "settings are distributed.origin, entity, gc.grace, project, user"),
-        (["config", "set", "--global", "zzz", "1"], "no setting 'zzz'", "settings are distributed.origin, entity, gc.grace, project, user"),
+        (["config", "get", "zzz"], "no setting 'zzz'", SETTINGS),
+        (["config", "set", "--global", "zzz", "1"], "no setting 'zzz'", SETTINGS),
     ],
 )  # fmt: skip
 def test_use_that_means_nothing(data, argv, message, hint):

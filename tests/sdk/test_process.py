@@ -124,7 +124,7 @@ def test_a_run_that_nobody_finished_ends_with_the_interpreter(ending, state, cod
 
 
 def test_a_killed_script_leaves_a_sound_repository():
-    """`kill -9` at any moment of logging: every version that was told is whole, the run shows as crashed, gc cleans up."""
+    """`kill -9` while logging: every version that was told is whole, the run shows as crashed, gc cleans up."""
     text = (
         "import artifactvc as avc, os\n"
         "run = avc.init(job_type='killed')\n"
@@ -157,8 +157,12 @@ def test_a_killed_script_leaves_a_sound_repository():
 
 def test_an_unreachable_repository_is_one_line(tmp_path):
     """No traceback of ours is hidden, and none is shown where nothing is wrong with the program."""
-    done = script("import artifactvc as avc\ntry: avc.Api().artifact('x')\nexcept avc.Error as e: print(type(e).__name__, e)",
-                  AVC_DIR=str(tmp_path / "nowhere"))  # fmt: skip
+    text = (
+        "import artifactvc as avc\n"
+        "try: avc.Api().artifact('x')\n"
+        "except avc.Error as error: print(type(error).__name__, error)\n"
+    )
+    done = script(text, AVC_DIR=str(tmp_path / "nowhere"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("CommError ")
 
@@ -184,6 +188,9 @@ def test_a_repository_made_by_init_is_told():
 
 def test_importing_the_package_loads_nothing():
     """`import artifactvc` costs what Python costs; each name is loaded when it is used."""
-    done = script("import sys; before = set(sys.modules); import artifactvc; import json; "
-                  "print(json.dumps(sorted(m for m in set(sys.modules) - before if m.startswith('artifactvc'))))")  # fmt: skip
+    text = (
+        "import json, sys; before = set(sys.modules); import artifactvc\n"
+        "print(json.dumps(sorted(m for m in set(sys.modules) - before if m.startswith('artifactvc'))))\n"
+    )
+    done = script(text)
     assert json.loads(done.stdout) == ["artifactvc"]
