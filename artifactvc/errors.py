@@ -50,6 +50,8 @@ class AvcError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint  # the one next step; a command where there is one
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback shows it below the message
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel from a child process as they are; ``__init__`` would word them again."""

@@ -34,6 +34,7 @@ def init(shared: Shared, directory: str, project: str | None) -> None:
         shared.say(f"{verb} at {escape(result.path)} (project {escape(result.project)})")
         if result.remote:
             shared.say(f"origin is {escape(result.remote)}, from artifacts.toml")
+            shared.say("to get the files that artifacts.toml names, run 'avc pull' and 'avc checkout'")
 
 
 @command(COMMANDS, "add")
@@ -142,26 +143,29 @@ def reset(shared: Shared, name: str) -> None:
 
 
 @command(COMMANDS, "checkout")
-@click.argument("ref", type=REF)
+@click.argument("ref", required=False, type=REF, metavar="[REF]")
 @click.argument("destination", required=False, type=click.Path(readable=False), metavar="[DEST]")
 @click.option("--path", "prefixes", metavar="PREFIX", multiple=True, help="Only this file or directory.")
 @click.option("--link", metavar="MODE", help="hardlink or symlink larger files, read-only, instead of copying.")
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes, and drop a draft.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written and removed.")
 def checkout(
-    shared: Shared, ref: str, destination: str | None, prefixes: tuple[str, ...], link: str | None, force: bool,
-    dry_run: bool,
+    shared: Shared, ref: str | None, destination: str | None, prefixes: tuple[str, ...], link: str | None,
+    force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Write a version's files.
 
     With no DEST they go where the artifact is bound, else to ./NAME, which is then bound.
-    Files that are right are left alone; files the version does not have are removed only if
-    they are tracked and unmodified.
+    With no REF, all that artifacts.toml names is written, as after a checkout by Git. Files
+    that are right are left alone; files the version does not have are removed only if they
+    are tracked and unmodified.
     """
-    result = shared.repository.checkout(
-        ref, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run, detail=shared.verbose
-    )
-    if not shared.answer("checkout", result):
+    for one in [ref] if ref is not None else shared.repository.named_versions():
+        result = shared.repository.checkout(
+            one, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run, detail=shared.verbose
+        )
+        if shared.answer("checkout", result):
+            continue
         shared.say(render.checked_out(result))
         if (dry_run or shared.verbose) and result.plan:
             shared.say(render.lines(render.changes(result.plan, every=shared.verbose)))

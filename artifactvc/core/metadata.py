@@ -102,7 +102,19 @@ def _other(value: Any, what: str, depth: int) -> Any:
 
 
 def lenient(value: Any) -> Any:
-    """*value* as JSON has it, with ``repr`` in place of what it has no word for: for metrics and configs of a run."""
+    """*value* as JSON has it, with ``repr`` in place of what it has no word for: for metrics and configs of a run.
+
+    What is no finite number is text, as in W&B: "NaN", "Infinity", "-Infinity". A loss that diverged shows.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, (Mapping, list, tuple)) and any(
+        isinstance(item, float) and not math.isfinite(item)
+        for item in (value.values() if isinstance(value, Mapping) else value)
+    ):
+        if isinstance(value, Mapping):
+            return {_key(key): lenient(item) for key, item in value.items()}
+        return [lenient(item) for item in value]
     try:
         return plain(value)
     except (TypeError, ValueError):

@@ -50,7 +50,10 @@ def expires(candidate: Candidate, default: str | None) -> datetime | None:
         return None
     if candidate.ttl is None and (candidate.newest or any(alias != "latest" for alias in candidate.aliases)):
         return None
-    return parse_time(candidate.created) + span
+    try:
+        return parse_time(candidate.created) + span
+    except OverflowError:  # beyond the year 9999
+        return None
 
 
 def over(candidate: Candidate, default: str | None, now: datetime) -> bool:

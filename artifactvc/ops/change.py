@@ -250,7 +250,12 @@ def restore(session: Session, ref: str) -> Named:
     with session.avc.writing():
         require_complete(session, found.version["digest"], what=f"{found.full_name}:{found.shown}")
         append(session, "restore", lambda: [{"kind": "restore", **key, "number": found.version["number"]}])
-    return _named(session, found, f"restored {found.full_name}:{found.shown}")
+    lost = (
+        ""
+        if session.index.rows.get("alias", found.artifact["id"], "latest")
+        else (f", without its aliases: 'avc alias {found.artifact['name']}:{found.shown} latest' gives it that one")
+    )
+    return _named(session, found, f"restored {found.full_name}:{found.shown}{lost}")
 
 
 def _named(session: Session, found: Found, message: str) -> Named:

@@ -78,7 +78,8 @@ def checkout(
     ours = any(place.binding is not None for place in places)
     if ours:
         _check_draft(session, key, bound, options)
-    base = trusted(session, bound.digest) if bound and bound.digest and ours else EMPTY
+    base = (look.taken_from(session, key, bound) if bound and ours else None) or EMPTY
+    trusted(session, base)
     result = _checkout(session, found, places, key, base, options)
     if ours and not options.dry_run and not options.prefixes:
         _bind(session, found, fresh)

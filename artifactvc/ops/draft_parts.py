@@ -40,7 +40,7 @@ from artifactvc.util.hashing import digest_bytes
 #: How often a part or an end is tried again when others are faster.
 TRIES: Final = 50
 #: How often a part is sent again when no answer comes.
-_UNANSWERED: Final = 5
+UNANSWERED: Final = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _put(session: Session, place: DraftPlace, draft: DraftState, part: Part, who
         except OutcomeUnknown:
             # It may have landed: then it is read back, and brings nothing new.
             unanswered += 1
-            if unanswered > _UNANSWERED:
+            if unanswered > UNANSWERED:
                 raise
             time.sleep(random.uniform(0.1, 0.4) * 2**unanswered)
     raise StorageError(f"run '{part.writer}' puts in parts in too many places at once", hint="try again")

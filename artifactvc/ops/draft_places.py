@@ -334,7 +334,8 @@ class Origin:
             if not level:
                 return
             for batch in batches(level):
-                self._fetch_nodes([digest for digest in batch if digest not in store.has(batch)])
+                present = store.has(batch)
+                self._fetch_nodes([digest for digest in batch if digest not in present])
             seen.update(level)
             datas = [self._session.node(digest) for digest in level]
             level = [child.digest for data in datas if is_inner(data) for child in children(data)]

@@ -7,6 +7,7 @@ several who finish at once one creates the entry; the others see it and give its
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from artifactvc.core.manifest import find_many, walk
 from artifactvc.core.model import EMPTY, Digest, Root
 from artifactvc.core.parts import FINISHED, Ending, Target, Texts, build_union, finishing, merged_texts, opening
 from artifactvc.core.records import holder, resolve
-from artifactvc.errors import Conflict, StorageError, WaitTimeoutError
+from artifactvc.errors import Conflict, OutcomeUnknown, StorageError, WaitTimeoutError
 from artifactvc.ops import runs, versions
-from artifactvc.ops.draft_parts import TRIES, DraftState, Part, check_type, current, draft_at, over
+from artifactvc.ops.draft_parts import TRIES, UNANSWERED, DraftState, Part, check_type, current, draft_at, over
 from artifactvc.ops.draft_places import DraftPlace
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, salted, storing
@@ -61,7 +62,7 @@ def finish_draft(session: Session, place: DraftPlace, wish: Wish, own: Digest) -
         if ended is not None:
             return ended
     parts = place.parts(draft.id)
-    parts.mark_closing()
+    _mark(parts)
     merged: _Merged | None = None
     for _ in range(TRIES):
         place.read()
@@ -74,6 +75,18 @@ def finish_draft(session: Session, place: DraftPlace, wish: Wish, own: Digest) -
         if _land(session, place, parts, wish, draft, merged):
             return _version(session, draft_at(place, wish.target, draft.generation))
     raise StorageError(f"parts of '{wish.target.name}' keep coming while it is finished", hint="finish when all are in")
+
+
+def _mark(parts: Parts) -> None:
+    """Set the mark, surely: parts may be missed that come before it is there."""
+    for attempt in range(UNANSWERED + 1):
+        try:
+            parts.mark_closing()
+            return
+        except OutcomeUnknown:
+            if attempt == UNANSWERED:
+                raise
+            time.sleep(random.uniform(0.1, 0.4) * 2**attempt)
 
 
 # ---- merging -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.errors import UnreadableFile
 from artifactvc.ops.session import Session
 from artifactvc.storage import bindings, ignore
-from artifactvc.storage.bindings import Binding
+from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.ignore import Ignore
 from artifactvc.storage.loose import hash_file
 from artifactvc.storage.statcache import FileStat, StatCache
@@ -145,6 +145,26 @@ def look(session: Session, cache: StatCache, against: Against, binding: Binding,
     if start != binding.path:
         return Look(binding, start, scan_name(workspace, start, cache, options), exact, generation, single=False)
     return Look(binding, start, scan(workspace, start, cache, options), exact, generation, single=False)
+
+
+def taken_from(session: Session, key: tuple[str, str], bound: Bound) -> Digest | None:
+    """The version that an artifact's files in the workspace were last written from or committed as.
+
+    That is what ``artifacts.toml`` names, unless the file was changed by hand or by Git since: the
+    stat cache knows what the files themselves are.
+    """
+    from artifactvc.ops import resolve
+
+    rows = (
+        session.avc.connect().execute("SELECT path, root FROM binding WHERE artifact = ?", ("/".join(key),)).fetchall()
+    )
+    roots = {root for path, root in rows if path in {binding.path for binding in bound.paths}}
+    row = resolve.find_artifact(session, "/".join(key))
+    if len(roots) == 1 and row is not None:
+        root = str(roots.pop())
+        if root != bound.digest and resolve.live_by_digest(session, row["id"], root) is not None:
+            return root
+    return bound.digest
 
 
 def is_single(session: Session, binding: Binding, root: Digest) -> bool:

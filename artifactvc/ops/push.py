@@ -87,6 +87,7 @@ def _push_locked(
     keys = [(found.artifact["id"], found.version["digest"]) for found in chosen]
     state: _Push | None = None
     versions: list[str] = []
+    beside: list[str] = []
     for attempt in range(_TRIES):
         wanted = candidates(session, remote)
         if keys:
@@ -108,6 +109,7 @@ def _push_locked(
             _store(session, remote, plan, state)
             if _land(session, remote, plan, state):
                 versions.extend(plan.versions)
+                beside.extend(plan.beside)
         remote.fetch()
         session.index.catch_up()
     else:
@@ -118,6 +120,10 @@ def _push_locked(
         remote.journal_path.unlink(missing_ok=True)
         if remote.name == session.avc.origin:
             record_renumbering(session, numbers)
+    for other in beside:
+        session.say(
+            f"{other} was there already, and what was pushed now is not made from it: compare them with 'avc diff'"
+        )
     skipped = plan.skipped
     renumbered = tuple(dict.fromkeys(fetched.renumbered))
     for alias in skipped:

@@ -40,6 +40,7 @@ class Plan:
     objects: set[Digest] = field(default_factory=set)  # descriptions, metadata, run details
     versions: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)  # what others made meanwhile, and ours does not build on
     joined: dict[str, str] = field(default_factory=dict)
 
 
@@ -193,6 +194,7 @@ class _Planner:
         if artifact is not None and not artifact["deleted"]:
             life = name_row(self.rows, artifact["project"], artifact["name"])
             if live_version(self.rows, artifact["id"], record["digest"]) is None:
+                self._note_beside(artifact, record)
                 if self.remote.name == self.remote.avc.origin:
                     record["number"] = max(life["next"], record.get("number", 0))
                 elif record.get("number", 0) < life["next"]:
@@ -201,6 +203,15 @@ class _Planner:
                         hint="that remote was used with another origin; its numbers cannot be given twice",
                     )
         self._touch(record)
+
+    def _note_beside(self, artifact: dict[str, Any], record: Record) -> None:
+        """The newest version there, if it is another's and ours was not made from it."""
+        live = [v for v in self.rows.find("version", artifact=artifact["id"]) if v["live"]]
+        newest = live[-1] if live else None
+        if newest is None or newest["digest"] == record.get("base"):
+            return
+        if (artifact["id"], newest["digest"]) not in self.touched:
+            self.plan.beside.append(f"{artifact['project']}/{artifact['name']}:v{newest['number']}")
 
     def _touch(self, record: Record) -> None:
         self.touched[record["artifact"], record["digest"]] = None

@@ -25,6 +25,7 @@ from artifactvc.errors import (
 from artifactvc.ops import resolve
 from artifactvc.ops.complete import missing_here
 from artifactvc.ops.fetch import fetch, remote_name
+from artifactvc.ops.look import taken_from
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
@@ -279,7 +280,8 @@ def _checkouts(session: Session, wanted: Sequence[Found]) -> tuple[str, ...]:
     for found in wanted:
         bound = session.avc.bindings.find(found.artifact["project"], found.artifact["name"])
         there = bound is not None and any((session.avc.workspace / b.path).exists() for b in bound.paths)
-        if bound is None or bound.digest != found.version["digest"] or not there:
+        files = taken_from(session, bound.key, bound) if bound is not None else None
+        if bound is None or not (bound.digest == files == found.version["digest"]) or not there:
             name = found.artifact["name"]
             full = name if found.artifact["project"] == session.project else found.full_name
             out.append(f"avc checkout {full}:{found.shown.rstrip('~')}")

@@ -54,7 +54,10 @@ def project_of(session: Session, entity: str | None, project: str | None) -> str
                 f"'{entity}' is a remote: its artifacts are asked for through the Python API",
                 hint=f"run 'avc fetch {entity}' and leave the first part out",
             )
-        raise NotFound(f"no entity or remote '{entity}'", hint=f"this repository's entity is '{session.entity}'")
+        raise NotFound(
+            f"no entity or remote '{entity}'",
+            hint=f"this repository's entity is '{session.entity}': leave it out, or run 'avc config set entity {entity}'",
+        )
     return project or session.project
 
 
@@ -80,7 +83,10 @@ def _unknown(session: Session, where: Where, key: tuple[str, str], text: str) ->
     names_here = [n for p, n in known if p == project]
     if name in (n for _, n in known) and name not in names_here:
         return UnknownArtifact(text, [f"{p}/{n}" for p, n in known if n == name])
-    return UnknownArtifact(text, near(name, names_here) or _that_hold(session, where, project, name))
+    error = UnknownArtifact(text, near(name, names_here) or _that_hold(session, where, project, name))
+    if not known and session.avc.remotes:
+        error.hint = "nothing is known here yet: run 'avc pull' to read what the remote has"
+    return error
 
 
 def _that_hold(session: Session, where: Where, project: str, path: str) -> list[str]:

@@ -91,6 +91,12 @@ def resume(session: Session, run_id: str) -> RunInfo:
     return info(session, run_id)
 
 
+def join(session: Session, run_id: str, fields: Mapping[str, str], details: Mapping[str, Any]) -> RunInfo:
+    """Say more of a run that somebody else began and ends: ``avc run``, of the program that it runs."""
+    _change(session, run_id, dict(fields), details)
+    return info(session, run_id)
+
+
 def update(session: Session, run_id: str, details: Mapping[str, Any]) -> None:
     """Replace what only an object holds (config, summary, notes, …) of a run that goes on."""
     _change(session, run_id, {}, details)

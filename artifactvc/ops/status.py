@@ -14,7 +14,7 @@ from artifactvc.core.compare import diff as diff_manifests
 from artifactvc.core.manifest import find_many, summary, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.results import ArtifactStatus, Difference, PathChange, Status
-from artifactvc.errors import StorageError, UsageError
+from artifactvc.errors import MissingObject, StorageError, UsageError
 from artifactvc.ops import look, resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.look import Look, Seen
@@ -60,7 +60,16 @@ def _artifact_status(session: Session, key: Key) -> ArtifactStatus:
     bound = avc.bindings.artifacts.get(key)
     draft = avc.drafts.get(workspace_draft_id(*key))
     base, number = resolve.base_of(session, key) if draft is None else (draft.base, draft.base_number)
-    root = draft.root if draft else trusted(session, base or EMPTY)
+    try:
+        root = draft.root if draft else trusted(session, base or EMPTY)
+    except MissingObject as error:
+        raise MissingObject(
+            error.digest,
+            f"here: artifacts.toml names '{key[1]}:{bound.version if bound else ''}'",
+            hint="run 'avc pull'",
+        ) from error
+    if draft is None and bound is not None:
+        _say_what_the_files_are(session, key, bound)
     staged = tuple(path_change(change) for change in diff_manifests(base or EMPTY, root, session.node)) if draft else ()
     unstaged = tuple(compare_workspace(session, key, bound, root)) if bound else ()
     row = resolve.find_artifact(session, "/".join(key))
@@ -78,6 +87,18 @@ def _artifact_status(session: Session, key: Key) -> ArtifactStatus:
         tuple(binding.path for binding in bound.paths) if bound else (),
         summary(root, session.node).count,
     )  # fmt: skip
+
+
+def _say_what_the_files_are(session: Session, key: Key, bound: Bound) -> None:
+    """Where ``artifacts.toml`` was changed under the files, as by ``git checkout``: what they are, and the way out."""
+    files = look.taken_from(session, key, bound)
+    row = resolve.find_artifact(session, "/".join(key))
+    version = resolve.live_by_digest(session, row["id"], files) if row and files and files != bound.digest else None
+    if version is not None:
+        session.say(
+            f"the files of '{key[1]}' are those of v{version['number']}, and artifacts.toml names {bound.version}:"
+            f" 'avc checkout' writes that one"
+        )
 
 
 def compare_workspace(session: Session, key: Key, bound: Bound, root: Digest) -> Iterator[PathChange]:

@@ -69,7 +69,8 @@ def init(
     if first(mode, variable(os.environ, "MODE")) == "disabled":
         return _remember(Run._disabled(project or "uncategorized", config))
     start = dir if dir is not None else chosen.dir or "."
-    repository = opened(create=True, start=Path(start)).repository
+    made_for = first(project, chosen.project) or None
+    repository = opened(create=True, start=Path(start), project=made_for).repository
     wanted = names.check_project(first(project, chosen.project, repository.project))
     details = {
         "config": lenient(_config(config)),
@@ -85,8 +86,13 @@ def init(
         name or chosen.run_name or "",
         details,
     )
-    given = None if (id or chosen.run_id) else variable(os.environ, "RUN_ID")
-    return _remember(Run._begin(repository.avc_root, run_start, resume=resume, given=given is not None))
+    joins = not (id or chosen.run_id) and variable(os.environ, "RUN_ID") is not None
+    asked = {
+        "project": first(project, chosen.project), "job_type": first(job_type, chosen.job_type),
+        "group": first(group, chosen.run_group), "name": first(name, chosen.run_name),
+    }  # fmt: skip
+    said = {field: value for field, value in asked.items() if value}
+    return _remember(Run._begin(repository.avc_root, run_start, resume=resume, joins=said if joins else None))
 
 
 def _check(reinit: object, resume: object, mode: str | None, entity: str | None) -> None:

@@ -30,8 +30,8 @@ def as_comm_error(deed: Callable[P, T]) -> Callable[P, T]:
         except _AS_THEY_ARE:
             raise
         except AvcError as error:
-            raise CommError(error.message, error, hint=error.hint) from error
+            raise CommError(error.message, error, hint=error.hint) from None  # it is in ``exc``
         except (ValueError, TypeError, KeyError) as error:
-            raise CommError(str(error), error) from error
+            raise CommError(str(error), error) from None
 
     return wrapped

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from artifactvc.errors import NoRepository
 from artifactvc.ops.session import Session
@@ -37,6 +38,15 @@ class Opened:
         """The ``.artifacts`` directory."""
         return self.repository.avc_root
 
+    def close_if_idle(self) -> None:
+        """Close it, unless a thread works with it now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._depth == 0:
+                    self.repository.close()
+            finally:
+                self._lock.release()
+
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
         """The session, caught up with what other processes did; what people should be told is told at the end."""
@@ -56,19 +66,24 @@ class Opened:
                     session.notices.clear()
 
 
+#: Repositories that stay open; a program that opens more closes those that it asked longest ago.
+_KEPT: Final = 8
 _OPEN: dict[tuple[int, str], Opened] = {}
 _OPENING = threading.RLock()
 
 
-def opened(*, create: bool = False, start: str | Path = ".") -> Opened:
-    """The repository here; with *create* one is made in *start* where there is none, and that is said."""
+def opened(*, create: bool = False, start: str | Path = ".", project: str | None = None) -> Opened:
+    """The repository here; with *create* one is made in *start* where there is none, and that is said.
+
+    *project* becomes the default of one that is made.
+    """
     with _OPENING:
         try:
             root = _find(start)
         except NoRepository:
             if not create:
                 raise
-            repository, made = Repository.init(start)
+            repository, made = Repository.init(start, project=project)
             tell(f"made a repository at {made.path} (project {made.project})")
             return _remember(repository)
         held = _OPEN.get((os.getpid(), os.fspath(root)))
@@ -87,8 +102,15 @@ def at(root: Path) -> Opened:
 
 
 def _remember(repository: Repository) -> Opened:
-    found = Opened(repository)
-    _OPEN[os.getpid(), os.fspath(repository.avc_root)] = found
+    found, here = Opened(repository), os.getpid()
+    key = (here, os.fspath(repository.avc_root))
+    before = _OPEN.pop(key, None)
+    _OPEN[key] = found
+    # What was opened before a fork is the parent's: it is not closed here.
+    mine = [other for other in _OPEN if other[0] == here]
+    for old in [before, *(_OPEN.pop(other) for other in mine[: max(0, len(mine) - _KEPT)])]:
+        if old is not None:
+            old.close_if_idle()
     return found
 
 

@@ -302,6 +302,14 @@ class Repository:
         options = CheckoutOptions(tuple(prefixes), link=link, force=force, dry_run=dry_run, detail=detail)
         return checkout.checkout(self._session, ref, destination, options)
 
+    def named_versions(self) -> list[str]:
+        """What ``artifacts.toml`` names, as versions to check out: by digest. UsageError where it names none."""
+        bound = self._session.avc.bindings.artifacts.values()
+        named = [f"{one.project}/{one.name}@{one.digest}" for one in bound if one.digest is not None]
+        if not named:
+            raise UsageError("artifacts.toml names no version", hint="name one: 'avc checkout NAME:v3'")
+        return named
+
     def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
         """Download a version, whole or below *prefix*, to *root* or ``artifacts/name:vN``; nothing is bound."""
         from artifactvc.ops import checkout

@@ -64,8 +64,13 @@ class Run(RunArtifacts):
         return cls._blank(runs.RunStart(runs.new_run_id(), project, details={"config": lenient(given)}), None)
 
     @classmethod
-    def _begin(cls, where: Path, start: runs.RunStart, *, resume: str | bool | None, given: bool) -> Run:
-        """Begin a run, take up one that ended, or join the one that ``avc run`` began for this process."""
+    def _begin(
+        cls, where: Path, start: runs.RunStart, *, resume: str | bool | None, joins: Mapping[str, str] | None
+    ) -> Run:
+        """Begin a run, take up one that ended, or join the one that ``avc run`` began for this process.
+
+        *joins* is what ``init`` was told, where the run may be another's; it is recorded there.
+        """
         with at(where).session() as session:
             known = session.index.rows.get("run", start.id)
             if known is None:
@@ -74,8 +79,16 @@ class Run(RunArtifacts):
                 runs.start(session, start)
                 return cls._blank(start, where)
             info = runs.describe(session, known)
-            joined = given and info.state == runs.RUNNING
-            if not joined:
+            joined = joins is not None and info.state == runs.RUNNING
+            if joins is not None and joined:
+                said = start.details
+                more = {
+                    "config": {**info.config, **said.get("config", {})},
+                    "tags": list(dict.fromkeys([*info.tags, *said.get("tags", ())])),
+                    "notes": said.get("notes") or info.notes,
+                }
+                info = runs.join(session, start.id, joins, {**info.details, **more})
+            else:
                 if resume not in ("allow", "must", "auto", True):
                     raise Conflict(
                         f"run '{start.id}' exists",

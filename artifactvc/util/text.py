@@ -15,7 +15,7 @@ _UNITS: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10*
                  "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
-_LONGEST: Final = 10**10  # seconds: three hundred years
+_LONGEST: Final = 999_999 * 604_800  # seconds
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 

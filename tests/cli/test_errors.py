@@ -85,7 +85,12 @@ def test_unknown_artifact(data, line):
     [
         ("zzz", "UnknownArtifact", "no artifact 'zzz'", "run 'avc ls' to list artifacts"),
         ("other/data", "UnknownArtifact", "no artifact 'other/data'", "did you mean 'work/data'?"),
-        ("bob/work/data", "NotFound", "no entity or remote 'bob'", "this repository's entity is 'ada'"),
+        (
+            "bob/work/data",
+            "NotFound",
+            "no entity or remote 'bob'",
+            "this repository's entity is 'ada': leave it out, or run 'avc config set entity bob'",
+        ),
         ("data:v9", "UnknownVersion", "artifact 'data' has no version 'v9'", "the newest version is 'v1'"),
         ("data@0000000", "UnknownVersion", "artifact 'data' has no version '@0000000'", "run 'avc log data'"),
         ("data:god", "UnknownAlias", "artifact 'data' has no alias 'god'", "did you mean 'data:good'?"),

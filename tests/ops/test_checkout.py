@@ -137,3 +137,32 @@ def test_a_link_to_a_store_of_others_is_no_file(linked, tmp_path):
     link.symlink_to(target)
     with pytest.raises(UnsafeLink, match="points out of the directory taken"):
         linked.status()
+
+
+# ---- artifacts.toml changed under the files, as by `git checkout` -------------------------------------------
+
+
+def test_files_of_another_committed_version_are_no_uncommitted_work(tmp_path):
+    """Git took `artifacts.toml` back to v0: the files are v1's, which is said, and checkout writes v0 over them."""
+    from artifactvc.errors import WouldOverwrite
+    from tests.support import inside, new, reopen, tree, version, write
+
+    with new(tmp_path) as repository:
+        version(repository, {"a": "1", "b": "2"})
+        older = (tmp_path / "artifacts.toml").read_bytes()
+        version(repository, {"a": "changed", "b": None, "c": "3"})
+    (tmp_path / "artifacts.toml").write_bytes(older)
+    with reopen(tmp_path) as repository, inside(tmp_path):
+        repository.status()
+        assert repository.notices == [
+            "the files of 'data' are those of v1, and artifacts.toml names v0: 'avc checkout' writes that one"
+        ]
+        (ref,) = repository.named_versions()
+        repository.checkout(ref)
+        assert tree(tmp_path / "data") == {"a": b"1", "b": b"2"}
+        repository.notices.clear()
+        assert repository.status().clean
+        assert repository.notices == []
+        write(tmp_path, {"data/a": "mine"})
+        with pytest.raises(WouldOverwrite, match="uncommitted changes stand in the way: 'a'"):
+            repository.checkout("data:v1")

@@ -820,3 +820,29 @@ def test_two_clones_that_share_a_bucket(s3_server, tmp_path, monkeypatch):
     assert content(third, latest(third)) == {"a": "1", "b": "2", "c": "3", "large": "1" * 200_000}
     assert end(third, "r9").shown == "v0"
     assert third.fsck(full=True).problems == ()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_answers_that_are_lost_make_nothing_twice(moto, tmp_path, monkeypatch, when):
+    """Whether it was done or not (protocol P8): one part of each run, one version, one entry that ends the draft."""
+    for name, value in moto.env.items():
+        monkeypatch.setenv(name, value)
+    url = f"s3://{moto.bucket()}/team"
+    two = with_a_remote(tmp_path, url)
+    lost = [
+        {"method": "PUT", "path": path, "abort": True, "when": when, "times": 1}
+        for path in ("part\\.json", "closing\\.json", "log/", "index", "packs/")
+    ]
+    moto.faults(lost)
+    put(two.one, "r1", {"a": "1"})
+    moto.faults(lost)
+    put(two.other, "r2", {"b": "2"})
+    found = end(two.one, "r3", {"c": "3"})
+    assert content(two.one, found) == {"a": "1", "b": "2", "c": "3"}
+    two.other.pull()
+    assert live(two.other) == ["v0"]
+    kept = two.other.session.remote("origin").log
+    records = [record["kind"] for entry, _ in kept.since(0, None) for record in entry.records]
+    assert sorted(records) == ["artifact", "draft", "finish", "version"]
+    assert end(two.other, "r4").shown == "v0"

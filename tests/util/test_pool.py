@@ -133,6 +133,10 @@ OURS = [
     errors.NoSpace("/somewhere"),
     errors.MissingExtra("S3", "s3"),
     errors.NewerFormat("the repository", "x"),
+    errors.CommError("no artifact 'x'", hint="h"),
+    errors.ArtifactStatusError("not now", name="version", hint="h"),
+    errors.ArtifactNotLoggedError("Artifact.version"),
+    errors.ArtifactFinalizedError("Artifact.add_file"),
 ]
 
 

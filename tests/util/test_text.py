@@ -99,7 +99,7 @@ def test_durations(written, span):
     assert text.parse_duration(written) == span
 
 
-@pytest.mark.parametrize("written", ["", "d", "30", "30 d", "-1d", "1.5d", "1D", "1y", "1000000d", "٣d", "none"])
+@pytest.mark.parametrize("written", ["", "d", "30", "30 d", "-1d", "1.5d", "1D", "1y", "9999999999d", "٣d", "none"])
 def test_other_durations_are_refused(written):
     """With what to write instead."""
     assert refused(text.parse_duration, written) == (
