@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from artifactvc.sdk.run import Run
     from artifactvc.sdk.settings import Settings
     from artifactvc.sdk.shortcuts import (
+        define_metric,
         finish_artifact,
         link_artifact,
         log,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         login,
         upsert_artifact,
         use_artifact,
+        watch,
     )
     from artifactvc.sdk.tables import JoinedTable, Table
     from artifactvc.sdk.ttl import ArtifactTTL
@@ -55,6 +57,7 @@ _WHERE: Final = {
     "Run": "artifactvc.sdk.run",
     "Settings": "artifactvc.sdk.settings",
     "Table": "artifactvc.sdk.tables",
+    "define_metric": "artifactvc.sdk.shortcuts",
     "finish": "artifactvc.sdk.active",
     "finish_artifact": "artifactvc.sdk.shortcuts",
     "init": "artifactvc.sdk.active",
@@ -64,6 +67,7 @@ _WHERE: Final = {
     "login": "artifactvc.sdk.shortcuts",
     "upsert_artifact": "artifactvc.sdk.shortcuts",
     "use_artifact": "artifactvc.sdk.shortcuts",
+    "watch": "artifactvc.sdk.shortcuts",
 }
 _MODULES: Final = {"data_types": "artifactvc.sdk.tables", "errors": "artifactvc.errors"}
 _OF_THE_RUN: Final = ("run", "config", "summary")
@@ -80,6 +84,7 @@ __all__ = [
     "__version__",
     "config",
     "data_types",
+    "define_metric",
     "errors",
     "finish",
     "finish_artifact",
@@ -92,6 +97,7 @@ __all__ = [
     "summary",
     "upsert_artifact",
     "use_artifact",
+    "watch",
 ]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import large, lineage, local, million, remote, startup
+from benchmarks import distributed, large, lineage, local, million, remote, startup
 from benchmarks.harness import Bench, Report, format_report
 from benchmarks.measure import CommandFailed
 
@@ -23,6 +23,7 @@ TOPICS: dict[str, Callable[[Bench], Report]] = {
     "small": local.run,
     "remote": remote.run,
     "lineage": lineage.run,
+    "distributed": distributed.run,
     "large": large.run,
     "tree": partial(local.run, fixture="tree"),
     "million": million.run,

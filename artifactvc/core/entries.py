@@ -28,6 +28,8 @@ MAX_RECORDS: Final = 1000
 Record = dict[str, Any]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+#: What a run may be called: it names a directory, and a column of every version that it produced.
+RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _STORED: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}(/[A-Za-z0-9_.\-]{1,200}){0,6}")
 
@@ -174,7 +176,8 @@ def check_record(record: object, what: str) -> None:
     if kind == "finish":
         taken, known = record.get("taken", {}), record.get("runs", {})
         _expect(what, isinstance(taken, dict) and all(map(_count, taken.values())), "bad 'taken'")
-        _expect(what, isinstance(known, dict), "bad 'runs'")
+        _expect(what, all(map(RUN_ID.fullmatch, taken)), "bad 'taken'")
+        _expect(what, isinstance(known, dict) and all(map(RUN_ID.fullmatch, known)), "bad 'runs'")
         for fields in known.values():
             whole = isinstance(fields, dict) and all(isinstance(v, str) and len(v) <= 1024 for v in fields.values())
             _expect(what, whole, "bad 'runs'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -115,6 +116,8 @@ def lenient(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {_key(key): lenient(item) for key, item in value.items()}
         return [lenient(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     try:
         return plain(value)
     except (TypeError, ValueError):

@@ -65,6 +65,8 @@ def check_prefix(text: str) -> str:
 
 def check_artifact_name(name: str) -> str:
     """Return *name* if an artifact may have it, else raise BadName."""
+    if not isinstance(name, str):
+        raise WrongType(f"the name of an artifact is text, not '{type(name).__name__}'")
     if _ARTIFACT.fullmatch(name) and not name.endswith("."):
         return name
     raise BadName(
@@ -91,6 +93,8 @@ def check_project(project: str) -> str:
 
 def check_alias(alias: str) -> str:
     """Return *alias* if a version may be called so, else raise BadName."""
+    if not isinstance(alias, str):
+        raise WrongType(f"an alias is text, not '{type(alias).__name__}'")
     if _NUMBER.fullmatch(alias) or re.fullmatch(r"v[0-9]+~?", alias):
         raise BadName(f"'{alias}' cannot be an alias: it looks like a version number", hint="choose another word")
     if re.fullmatch(r"[0-9a-f]{64}", alias):
@@ -104,6 +108,8 @@ def check_alias(alias: str) -> str:
 
 def check_tag(tag: str) -> str:
     """Return *tag* if it is one, else raise BadName."""
+    if not isinstance(tag, str):
+        raise WrongType(f"a tag is text, not '{type(tag).__name__}'")
     if not _TAG.fullmatch(tag) or len(tag) > 128:
         raise BadName(f"bad tag '{tag[:140]}'", hint="use letters, digits, '_' and '-', words parted by single spaces")
     return tag

@@ -11,6 +11,7 @@ import contextlib
 import json
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from artifactvc.core.model import Digest, Entry, is_digest
@@ -113,8 +114,12 @@ def well_formed() -> Iterator[None]:
         raise BadManifest("a manifest node is damaged: it does not keep the format") from error
 
 
+@lru_cache(maxsize=8)
 def rows(data: bytes) -> list[Any]:
-    """The arrays of a node, quickly: for nodes this program wrote or has checked."""
+    """The arrays of a node, quickly: for nodes this program wrote or has checked. Not to be changed.
+
+    The last few are kept: who adds to a manifest entry by entry asks for the same nodes again and again.
+    """
     if not data:
         return []
     found: list[Any] = json.loads(b"[" + data[:-1].replace(b"\n", b",") + b"]")

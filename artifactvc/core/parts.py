@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from artifactvc.core.cutting import Put, line_of, nodes_of, raise_up
 from artifactvc.core.draft_records import RUN_FIELDS
-from artifactvc.core.entries import MAX_INDEX_BYTES, Record
+from artifactvc.core.entries import MAX_INDEX_BYTES, RUN_ID, Record
 from artifactvc.core.model import Digest, Entry, Root, is_digest
 from artifactvc.core.records import Rows, folded, holder, live_version, name_row
 from artifactvc.core.strict import dump_json, parse_json
@@ -137,6 +137,7 @@ def decode_attempt(data: bytes, draft: str, directory: str) -> Attempt:
         type(version) is int
         and body.keys() == {"draft", "writer", "attempt", "root", "description", "metadata", "time", "run", "index"}
         and isinstance(body["writer"], str)
+        and RUN_ID.fullmatch(body["writer"]) is not None
         and type(body["attempt"]) is int
         and is_digest(body["root"])
         and (body["description"] is None or isinstance(body["description"], str))

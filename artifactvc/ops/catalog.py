@@ -274,16 +274,27 @@ def run_details(session: Session, row: Row) -> dict[str, Any]:
 
 
 def run_metrics(session: Session, where: Place, row: Row) -> list[dict[str, Any]]:
-    """The metrics of a run in order."""
+    """The metrics of a run, a dictionary for each step."""
     if where.remote is None:
-        return list(runs.metrics(session, row["id"]))
+        return _by_step(runs.metrics(session, row["id"]))
     if not row["metrics"]:
         return []
     found = []
     for line in session.node(row["metrics"]).splitlines():
         with contextlib.suppress(ValueError):  # a line that was cut short
             found.append(json.loads(line))
-    return [step for step in found if isinstance(step, dict)]
+    return _by_step(step for step in found if isinstance(step, dict))
+
+
+def _by_step(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was logged for one step in several calls is one row; the last value of a key counts."""
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        if found and found[-1].get("_step") == line.get("_step"):
+            found[-1].update(line)
+        else:
+            found.append(dict(line))
+    return found
 
 
 def versions_of_run(where: Place, run_id: str, table: str) -> list[Key]:

@@ -116,7 +116,7 @@ def edit(
             if description is not None:
                 changes["description"] = writer.put(salted(description, "the description"))
             if metadata is not None:
-                merged = {**read_salted(session, found.version["metadata"], {}), **metadata}
+                merged = {**read_salted(session, found.version["metadata"], {}, required=True), **metadata}
                 merged = {key: value for key, value in merged.items() if value is not None}
                 changes["metadata"] = writer.put(salted(merged))
         key = {"artifact": found.artifact["id"], "digest": found.version["digest"]}

@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat as stat_module
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,7 @@ from artifactvc.errors import (
     WouldOverwrite,
 )
 from artifactvc.ops import look, resolve
-from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, entries_in, known_files, plan_place
+from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, known_files, plan_place
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
@@ -431,21 +431,3 @@ def _bind(session: Session, found: Found, fresh: Binding | None) -> None:
         artifacts[project, name] = replace(bound, type=kind, version=version, digest=found.version["digest"])
 
     session.avc.bindings.update(change)
-
-
-def half_written(session: Session, placer: Placer, head: dict[str, object]) -> Iterator[str]:
-    """Files that a killed checkout had begun: shorter than they should be, and the beginning of their object."""
-    from artifactvc.storage.unpack import is_beginning
-
-    manifest, prefix = str(head["manifest"]), str(head["prefix"])
-    there = head["there"]
-    before = set(there) if isinstance(there, list) else set()
-    place = Place(placer.root, prefix, find(manifest, prefix, session.node) is not None if prefix else False)
-    for path, entry in entries_in(session, manifest, place, ()).items():
-        if path in before or entry.digest is None:
-            continue
-        stat = placer.lstat(path)
-        if stat is None or stat.st_size >= (entry.size or 0) or os.path.islink(placer.root / path):
-            continue
-        if is_beginning(session.avc.store, entry.digest, placer.root / path, stat.st_size):
-            yield path

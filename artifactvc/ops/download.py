@@ -16,7 +16,7 @@ from pathlib import Path
 from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import CheckedOut
-from artifactvc.errors import BadValue, DigestMismatch, StorageError, UnknownEntry, UsageError, WouldOverwrite
+from artifactvc.errors import BadValue, StorageError, UnknownEntry, UsageError, WouldOverwrite
 from artifactvc.ops import checkout
 from artifactvc.ops.checkout_plan import CheckoutOptions
 from artifactvc.ops.resolve import Found
@@ -110,7 +110,7 @@ def remove_others(session: Session, found: Found, root: Path) -> list[str]:
 def verify(session: Session, found: Found, root: Path) -> None:
     """Hold the files below *root* against the version: one that is missing, changed or too much is an error.
 
-    Raises FileNotFoundError, DigestMismatch, ValueError.
+    Raises FileNotFoundError, ValueError.
     """
     wanted = {entry.path: entry for entry in walk(trusted(session, found.version["digest"]), session.node)}
     there = {
@@ -135,7 +135,10 @@ def _verify_one(root: Path, entry: Entry) -> None:
     path = root / entry.path
     if entry.kind == "l":
         if not path.is_symlink() or os.readlink(path) != entry.target:
-            raise DigestMismatch(str(entry.target), "another link", f"'{escape(os.fspath(path))}'")
+            raise BadValue(
+                f"'{escape(os.fspath(path))}' was changed: it is no link to '{entry.target}'",
+                hint="download() puts it right",
+            )
         return
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -143,7 +146,10 @@ def _verify_one(root: Path, entry: Entry) -> None:
     finally:
         os.close(fd)
     if actual != entry.digest:
-        raise DigestMismatch(str(entry.digest), actual, f"'{escape(os.fspath(path))}'")
+        raise BadValue(
+            f"'{escape(os.fspath(path))}' was changed: its digest is {actual:.12}, not {entry.digest:.12}",
+            hint="download() puts it right",
+        )
 
 
 def replace_with(session: Session, found: Found, root: Path) -> CheckedOut:

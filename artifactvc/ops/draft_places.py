@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from artifactvc.core.compare import new_objects
+from artifactvc.core.compare import diff, new_nodes, new_objects
 from artifactvc.core.draft_records import RUN_FIELDS
 from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
+from artifactvc.core.manifest import Read
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
 from artifactvc.core.parts import Attempt, IndexFile
@@ -180,9 +181,10 @@ class Origin:
             self._remote.verify_identity()
             self._verified = True
         index = session.index
-        if self._remote.fetch():
-            before = provisional_numbers(session)
-            index.catch_up()
+        news = self._remote.fetch()
+        before = provisional_numbers(session) if news else {}
+        index.catch_up()  # also with what another process of this repository has fetched
+        if news:
             record_renumbering(session, before)
 
     def parts(self, draft: str) -> Parts:
@@ -284,8 +286,7 @@ class Origin:
 
     def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
         """Send what origin lacks of a part, and beside the part where it is."""
-        known = [before] if before is not None else []
-        lacking = self._lacking(new_objects(root, known, self._session.node))
+        lacking = self._lacking(_brought(root, before, self._session.node))
         if not lacking:
             return None
         return parts.store_index(directory, self._pushed, self._upload(lacking))
@@ -357,6 +358,19 @@ class Origin:
                 if actual != place.digest:
                     raise DigestMismatch(place.digest, actual, where)
                 writer.put_node(node)
+
+
+def _brought(root: Digest, before: Digest | None, node: Read) -> Iterator[tuple[Digest, int]]:
+    """Objects of *root* that *before* lacks, each with its size: of a changed node only the entries that changed."""
+    if before is None:
+        yield from new_objects(root, (), node)
+        return
+    for digest, data in new_nodes(root, [before], node):
+        yield digest, len(data)
+    for change in diff(before, root, node):
+        after = change.after
+        if after is not None and after.is_file and after.digest not in (None, EMPTY):
+            yield str(after.digest), after.size or 0
 
 
 def alone_hint() -> str:

@@ -44,6 +44,7 @@ class Prepared:
         self.name, self.kind, self.base = name, kind, base
         self.sources: dict[str, str] = {}  # absolute local path -> the last entry that it became
         self._changes: dict[str, Entry | None] = {}
+        self._foreign = False  # whether an entry was taken over whose object may not be here
         self._directories: set[str] = set()  # above changed paths that are entries
         self._held: dict[bytes, bytes] = {}
         self._held_bytes = 0
@@ -151,7 +152,7 @@ class Prepared:
         path = check_path(entry.path)
         there = self.find(session, path)
         if there is not None:
-            if there != entry and not overwrite:
+            if (there.digest or there) != (entry.digest or entry) and not overwrite:
                 raise PathConflict(
                     f"cannot add the same path twice: '{path}' is there with other content",
                     hint="remove it first, or give overwrite=True",
@@ -159,6 +160,12 @@ class Prepared:
         else:
             self._check_place(session, path)
         self._change(path, entry)
+
+    def take_over(self, session: Session, entry: Entry) -> None:
+        """Let an entry of another version stand here, too: its bytes are shared."""
+        self.set(session, entry)
+        self._foreign = True
+        self.flush(session)
 
     def _check_place(self, session: Session, path: str) -> None:
         parent = path.rpartition("/")[0]
@@ -247,9 +254,19 @@ class Prepared:
         """Store everything and call *finish* with the draft, under one lock; then the draft file goes."""
         with session.avc.writing():
             draft = self.flush(session)
+            self._require_complete(session, draft)
             finish(draft)
             session.avc.drafts.remove(draft.id)
             self._draft = None
+
+    def _require_complete(self, session: Session, draft: Draft) -> None:
+        """What was not stored by this draft must be here, or on a remote: gc may have taken it since (P2, P3)."""
+        from artifactvc.ops.complete import require_complete
+
+        sql = "SELECT 1 FROM version WHERE digest = ? AND live = 1"
+        live = session.index.connection.execute(sql, (self.base,)).fetchone() is not None
+        if self._foreign or not (live or self.base == EMPTY):
+            require_complete(session, draft.root, what=f"'{self.name}'", known=[self.base] if live else [])
 
 
 def _forget(path: Path, pid: int) -> None:

@@ -56,7 +56,8 @@ def project_of(session: Session, entity: str | None, project: str | None) -> str
             )
         raise NotFound(
             f"no entity or remote '{entity}'",
-            hint=f"this repository's entity is '{session.entity}': leave it out, or run 'avc config set entity {entity}'",
+            hint=f"this repository's entity is '{session.entity}': leave it out,"
+            f" or run 'avc config set entity {entity}'",
         )
     return project or session.project
 

@@ -9,6 +9,7 @@ whole or not there after a kill, and become an object at finish (design, section
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,9 +27,9 @@ from artifactvc.core.entries import Record
 from artifactvc.core.model import Digest
 from artifactvc.core.records import Row, resolve
 from artifactvc.core.results import RunInfo, RunLink
-from artifactvc.errors import BadName, Conflict, UnknownRun
+from artifactvc.errors import BadName, Conflict, UnknownRun, WrongType
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
-from artifactvc.util.files import make_directories, sync_directory, write_all, writing
+from artifactvc.util.files import locked, make_directories, write_all, writing
 from artifactvc.util.text import near
 
 RUNNING, FINISHED, FAILED, CRASHED, DELETED = "running", "finished", "failed", "crashed", "deleted"
@@ -46,6 +47,8 @@ def new_run_id() -> str:
 
 def check_run_id(text: str) -> str:
     """Return *text* if a run may be called so, else raise BadName."""
+    if not isinstance(text, str):
+        raise WrongType(f"a run id is text, not '{type(text).__name__}'")
     if not _ID.fullmatch(text):
         raise BadName(f"bad run id '{text[:80]}'", hint="use letters, digits and '-'")
     return text
@@ -83,11 +86,9 @@ def start(session: Session, run: RunStart) -> None:
 
 
 def resume(session: Session, run_id: str) -> RunInfo:
-    """Let a run that ended go on in this process; its metrics are appended to."""
-    row = _row(session, run_id)
-    details = {**read_salted(session, row["details"], {}), **whereabouts()}
-    _bring_back_metrics(session, row)
-    _change(session, run_id, {"state": RUNNING, "ended": None, "exit_code": None, "metrics": None}, details)
+    """Let a run that ended go on in this process; its metrics are added to."""
+    _row(session, run_id)
+    _change(session, run_id, {"state": RUNNING, "ended": None, "exit_code": None}, whereabouts())
     return info(session, run_id)
 
 
@@ -98,22 +99,30 @@ def join(session: Session, run_id: str, fields: Mapping[str, str], details: Mapp
 
 
 def update(session: Session, run_id: str, details: Mapping[str, Any]) -> None:
-    """Replace what only an object holds (config, summary, notes, …) of a run that goes on."""
+    """Say more of what only an object holds (notes, tags, …) of a run that goes on.
+
+    ``config`` and ``summary`` are merged by key with what other processes of the run have
+    recorded; keys named in ``config_removed`` go.
+    """
     _change(session, run_id, {}, details)
 
 
 def finish(session: Session, run_id: str, state: str, exit_code: int | None, details: Mapping[str, Any]) -> None:
-    """Record how a run ended. Its metrics become an object, and their file goes once the entry is durable."""
+    """Record how a run ended. Its metrics become an object, and their file goes once the entry is durable.
+
+    What an earlier end has recorded stays before what came since.
+    """
     directory = session.avc.root / "runs" / run_id
-    with session.avc.writing():
+    with _alone(session, run_id), session.avc.writing():
         fields: dict[str, Any] = {"state": state, "ended": session.clock(), "exit_code": exit_code}
-        whole = [line for line in _lines(directory / METRICS) if line.endswith(b"\n")]
-        if whole:
+        fresh = [line for line in _lines(directory / METRICS) if line.endswith(b"\n")]
+        if fresh:
+            before = _stored_metrics(session, _row(session, run_id))
             with storing(session) as writer:
-                fields["metrics"] = writer.put(b"".join(whole))
-        _change(session, run_id, fields, details)
-    if directory.is_dir():
-        shutil.rmtree(directory)
+                fields["metrics"] = writer.put(before + b"".join(fresh))
+        _change_alone(session, run_id, fields, details)
+        if directory.is_dir():
+            shutil.rmtree(directory)
 
 
 def delete(session: Session, run_id: str) -> None:
@@ -124,11 +133,26 @@ def delete(session: Session, run_id: str) -> None:
 
 
 def _change(session: Session, run_id: str, fields: dict[str, Any], details: Mapping[str, Any] | None) -> None:
+    with _alone(session, run_id):
+        _change_alone(session, run_id, fields, details)
+
+
+@contextlib.contextmanager
+def _alone(session: Session, run_id: str) -> Iterator[None]:
+    """One process at a time changes what only objects hold of a run: each merges with what the one before wrote."""
+    locks = session.avc.root / "locks"
+    if not locks.is_dir():
+        make_directories(locks)
+    with writing(locks), locked(locks / f"run-{run_id}", exclusive=True):
+        session.caught_up = False
+        yield
+
+
+def _change_alone(session: Session, run_id: str, fields: dict[str, Any], details: Mapping[str, Any] | None) -> None:
     with session.avc.writing():
         if details is not None:
-            before = read_salted(session, _row(session, run_id)["details"], {})
-            kept = {name: before[name] for name in ("host", "pid", "pid_started") if name in before}
-            fields = {**fields, "details": _store(session, {**kept, **details})}
+            before = read_salted(session, _row(session, run_id)["details"], {}, required=True)
+            fields = {**fields, "details": _store(session, _merged(before, details))}
 
         def plan() -> list[Record]:
             row = _row(session, run_id)
@@ -136,6 +160,15 @@ def _change(session: Session, run_id: str, fields: dict[str, Any], details: Mapp
             return [{"kind": "run", "run": run_id, "set": fields, "was": was}]
 
         append(session, "run", plan)
+
+
+def _merged(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+    gone = set(details.get("config_removed") or ())
+    found = {**before, **{name: value for name, value in details.items() if name != "config_removed"}}
+    for name in ("config", "summary"):
+        held = {**(before.get(name) or {}), **(details.get(name) or {})}
+        found[name] = {key: value for key, value in held.items() if name == "summary" or key not in gone}
+    return found
 
 
 def _store(session: Session, details: Mapping[str, Any]) -> Digest:
@@ -191,15 +224,8 @@ def log_metrics(session: Session, run_id: str, lines: Iterable[Mapping[str, Any]
 
 def metrics(session: Session, run_id: str) -> Iterator[dict[str, Any]]:
     """The metrics of a run in order, of one that goes on or has ended; a line cut short is passed over."""
-    row = _row(session, run_id)
-    if row["metrics"]:
-        store = session.avc.store
-        if not store.has([row["metrics"]]):
-            session.fetch_objects(session, [row["metrics"]])
-        lines: Iterable[bytes] = b"".join(store.chunks(row["metrics"])).splitlines()
-    else:
-        lines = _lines(session.avc.root / "runs" / run_id / METRICS)
-    for line in lines:
+    lines = _stored_metrics(session, _row(session, run_id)).splitlines()
+    for line in [*lines, *_lines(session.avc.root / "runs" / run_id / METRICS)]:
         try:
             found = json.loads(line)
         except ValueError:
@@ -215,17 +241,14 @@ def _lines(path: Path) -> list[bytes]:
         return []
 
 
-def _bring_back_metrics(session: Session, row: Row) -> None:
-    """The metrics of an ended run stand in their file again, so that more can follow."""
+def _stored_metrics(session: Session, row: Row) -> bytes:
+    """The lines that an end of the run has made an object of."""
     if not row["metrics"]:
-        return
-    directory = session.avc.root / "runs" / row["id"]
-    data = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in metrics(session, row["id"]))
-    make_directories(directory)
-    staged = directory / f".{METRICS}"
-    staged.write_bytes(data)
-    os.replace(staged, directory / METRICS)
-    sync_directory(directory)
+        return b""
+    store = session.avc.store
+    if not store.has([row["metrics"]]):
+        session.fetch_objects(session, [row["metrics"]])
+    return b"".join(store.chunks(row["metrics"]))
 
 
 # ---- questions -----------------------------------------------------------------------------------------
@@ -267,9 +290,10 @@ def bring_details(session: Session, rows: Iterable[Row]) -> None:
 def describe(session: Session, row: Row) -> RunInfo:
     """A run as people see it. One that is said to go on, whose process is gone on this host, has crashed."""
     details = read_salted(session, row["details"], {})
-    state = row["state"] or FINISHED
-    if state == RUNNING and _is_gone(details):
-        state = CRASHED
+    state, summary = row["state"] or FINISHED, details.get("summary") or {}
+    if state == RUNNING:
+        state = CRASHED if is_gone(details) else RUNNING
+        summary = {**_last_values(session, row["id"]), **summary}  # what a kill kept from being recorded
     return RunInfo(
         id=row["id"],
         project=row["project"] or "",
@@ -287,13 +311,23 @@ def describe(session: Session, row: Row) -> RunInfo:
         python=details.get("python") or "",
         git=details.get("git"),
         config=details.get("config") or {},
-        summary=details.get("summary") or {},
+        summary=summary,
         tags=tuple(details.get("tags") or ()),
         notes=details.get("notes") or "",
         used=_links(session, "used", row["id"]),
         produced=_links(session, "produced", row["id"]),
         details=details,
     )
+
+
+def _last_values(session: Session, run_id: str) -> dict[str, Any]:
+    """The last value of each metric that stands beside the log."""
+    if not (session.avc.root / "runs" / run_id / METRICS).exists():
+        return {}
+    found: dict[str, Any] = {}
+    for line in metrics(session, run_id):
+        found.update(line)
+    return {key: value for key, value in found.items() if not key.startswith("_")}
 
 
 def _links(session: Session, table: str, run_id: str) -> tuple[RunLink, ...]:
@@ -334,7 +368,8 @@ def _started(pid: int) -> str | None:
         return None
 
 
-def _is_gone(details: Mapping[str, Any]) -> bool:
+def is_gone(details: Mapping[str, Any]) -> bool:
+    """Whether the process that a run names is gone, on this host."""
     pid = details.get("pid")
     if details.get("host") != socket.gethostname() or not isinstance(pid, int) or pid <= 0:
         return False

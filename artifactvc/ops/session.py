@@ -137,10 +137,19 @@ def unsalted(data: bytes) -> Any:
     return body["value"]
 
 
-def read_salted(session: Session, digest: Digest | None, default: Any) -> Any:
-    """The value of a salted object, or *default* where there is none or its bytes cannot be had now."""
+def read_salted(session: Session, digest: Digest | None, default: Any, *, required: bool = False) -> Any:
+    """The value of a salted object, or *default* where there is none or its bytes cannot be had now.
+
+    With *required* the latter is an error: what cannot be read must not be written anew.
+    """
     if digest is None:
         return default
+    if required:
+        try:
+            return unsalted(session.node(digest))
+        except Corrupt as error:
+            session.say(f"some descriptions or metadata are damaged, and are replaced: {error.message}")
+            return default
     try:
         return unsalted(session.node(digest))
     except MissingObject:

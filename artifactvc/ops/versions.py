@@ -88,8 +88,7 @@ def anywhere(session: Session, ref: Ref, text: str) -> tuple[Found, str | None]:
 def save(session: Session, artifact_id: str, digest: Digest, changes: Changes) -> None:
     """Change a version in one entry; nothing where nothing differs."""
     found = by_key(session, artifact_id, digest)
-    if not found.version["live"]:
-        raise Conflict(f"{found.full_name}:{found.shown} is deleted", hint="run 'avc restore' first")
+    require_live(found)
     for alias in changes.aliases[0] if changes.aliases is not KEEP else ():
         names.check_alias(alias)
     for tag in changes.tags[0] if changes.tags is not KEEP else ():
@@ -129,6 +128,13 @@ def _records(session: Session, key: tuple[str, Digest], given: dict[str, Any], c
     return records
 
 
+def require_live(found: Found) -> None:
+    """Conflict for a version that is deleted."""
+    if not found.version["live"]:
+        name = f"{found.full_name}:{found.shown}"
+        raise Conflict(f"{name} is deleted", hint=f"run 'avc restore {name}' while its bytes are there")
+
+
 # ---- links ---------------------------------------------------------------------------------------------
 
 
@@ -153,6 +159,7 @@ def links_of(session: Session, artifact_id: str, digest: Digest) -> list[Found]:
 def link(session: Session, source: Found, project: str, name: str, aliases: Sequence[str]) -> Found:
     """Let artifact *name* of *project* have a version that is *source*; its numbers and aliases are its own."""
     source = source_of(session, source)
+    require_live(source)
     names.check_project(project)
     names.check_artifact_name(name)
     for alias in aliases:

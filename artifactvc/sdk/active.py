@@ -20,8 +20,8 @@ from artifactvc.errors import AvcError, BadName, UsageError, WrongType
 from artifactvc.ops import runs
 from artifactvc.sdk import running
 from artifactvc.sdk.environment import first, variable
-from artifactvc.sdk.opened import opened, tell
-from artifactvc.sdk.settings import Settings
+from artifactvc.sdk.opened import SILENT, opened, tell
+from artifactvc.sdk.settings import WITHOUT_EFFECT, Settings
 from artifactvc.sdk.surroundings import surroundings
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def init(
     reinit: str | bool | None = None,
     resume: str | bool | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
+    **without_effect: Any,
 ) -> Run:
     """Begin a run, and make it the one that ``artifactvc.log`` and its like act on.
 
@@ -55,44 +56,88 @@ def init(
     which gives that run back. *id* may name a run that ended, with *resume*. A child of
     ``avc run`` gets the run that was begun for it. *mode* "disabled" records nothing; the
     others are the same here. Where there is no repository one is made, and that is said.
+
+    What only W&B's server has a use for (``save_code``, ``sync_tensorboard``, …) is taken and
+    has no effect; any other name is a TypeError.
     """
     from artifactvc.sdk.run import Run
 
     chosen = Settings.of(settings)
+    if chosen.silent:
+        SILENT.append(True)
+    unknown = [name for name in without_effect if name not in WITHOUT_EFFECT]
+    if unknown:
+        raise WrongType(f"init() got an unexpected keyword argument '{unknown[0]}'")
+    given = _config(config)
     _check(reinit, resume, mode, entity)
+    _check_names(id, project)
     previous = running.newest()
     if previous is not None:
         if reinit in ("return_previous", False):
             return previous
         if reinit != "create_new":
             previous.finish()
-    if first(mode, variable(os.environ, "MODE")) == "disabled":
-        return _remember(Run._disabled(project or "uncategorized", config))
-    start = dir if dir is not None else chosen.dir or "."
-    made_for = first(project, chosen.project) or None
-    repository = opened(create=True, start=Path(start), project=made_for).repository
-    wanted = names.check_project(first(project, chosen.project, repository.project))
+    if first(mode, chosen.mode, variable(os.environ, "MODE")) == "disabled":
+        return _remember(Run._disabled(project or "uncategorized", given))
+    said = {
+        "project": first(project, chosen.project), "job_type": first(job_type, chosen.job_type),
+        "group": first(group, chosen.run_group), "name": first(name, chosen.run_name),
+        "id": first(id, chosen.run_id),
+    }  # fmt: skip
+    place = Path(dir if dir is not None else chosen.dir or ".")
+    repository = opened(create=True, start=place, project=said["project"] or None).repository
+    _tell_entity(entity or chosen.entity, repository.entity)
+    inputs = {key: value for key, value in given.items() if _is_input(value)}
     details = {
-        "config": lenient(_config(config)),
-        "tags": list(dict.fromkeys(tags or ())),
+        "config": lenient({key: value for key, value in given.items() if key not in inputs}),
+        "tags": list(dict.fromkeys([tags] if isinstance(tags, str) else tags or ())),
         "notes": notes or "",
         **surroundings(),
     }
-    run_start = runs.RunStart(
-        id or chosen.run_id or variable(os.environ, "RUN_ID") or runs.new_run_id(),
-        wanted,
-        job_type or chosen.job_type or "",
-        group or chosen.run_group or variable(os.environ, "RUN_GROUP") or "",
-        name or chosen.run_name or "",
+    joins = not said["id"] and _run_id_from_outside() is not None
+    told = {field: value for field, value in said.items() if value and field != "id"}
+    start = _start_of(said, repository.project, details)
+    run = _remember(Run._begin(repository.avc_root, start, resume=resume, joins=told if joins else None))
+    for key, value in inputs.items():
+        run.config[key] = value
+    return run
+
+
+def _start_of(said: Mapping[str, str], default_project: str, details: dict[str, Any]) -> runs.RunStart:
+    """What was said, else what the environment says, else what is usual here."""
+    project = first(said["project"], variable(os.environ, "PROJECT"), default_project)
+    return runs.RunStart(
+        said["id"] or _run_id_from_outside() or runs.new_run_id(),
+        names.check_project(project),
+        said["job_type"],
+        said["group"] or variable(os.environ, "RUN_GROUP") or "",
+        said["name"],
         details,
     )
-    joins = not (id or chosen.run_id) and variable(os.environ, "RUN_ID") is not None
-    asked = {
-        "project": first(project, chosen.project), "job_type": first(job_type, chosen.job_type),
-        "group": first(group, chosen.run_group), "name": first(name, chosen.run_name),
-    }  # fmt: skip
-    said = {field: value for field, value in asked.items() if value}
-    return _remember(Run._begin(repository.avc_root, run_start, resume=resume, joins=said if joins else None))
+
+
+def _tell_entity(asked: str | None, ours: str) -> None:
+    if asked and asked != ours:
+        tell(
+            f"entity '{asked}' is not used: this repository's is '{ours}'"
+            f" ('avc config set entity {asked}' gives it that name)",
+            once=True,
+        )
+
+
+def _run_id_from_outside() -> str | None:
+    """The id that the environment names, unless its run was joined here and left."""
+    named = variable(os.environ, "RUN_ID")
+    return None if named in running.JOINED else named
+
+
+def _is_input(value: Any) -> bool:
+    """Whether a value of a config stands for an artifact, which becomes an input of the run."""
+    from artifactvc.sdk.artifact import Artifact
+    from artifactvc.sdk.run import _holds_artifact
+
+    named = isinstance(value, str) and value.startswith("wandb-artifact://")
+    return named or isinstance(value, Artifact) or _holds_artifact(value)
 
 
 def _check(reinit: object, resume: object, mode: str | None, entity: str | None) -> None:
@@ -104,6 +149,14 @@ def _check(reinit: object, resume: object, mode: str | None, entity: str | None)
         raise BadName(f"bad mode '{mode}'", hint=f"use one of {', '.join(_MODES)}")
     if entity is not None and not isinstance(entity, str):
         raise WrongType("an entity is text")
+
+
+def _check_names(run_id: str | None, project: str | None) -> None:
+    """Said before the run that goes on is finished."""
+    if run_id is not None:
+        runs.check_run_id(run_id)
+    if project is not None:
+        names.check_project(project)
 
 
 def _config(config: Any) -> dict[str, Any]:
@@ -122,6 +175,8 @@ def _config(config: Any) -> dict[str, Any]:
         raise UsageError(
             f"'{config}' is no file with a JSON object", hint="give a dictionary, or the path of such a file"
         )
+    if not hasattr(config, "__dict__"):
+        raise WrongType(f"a config is a dictionary, not '{type(config).__name__}'")
     return dict(vars(config))  # a namespace of argparse and its like
 
 
@@ -141,6 +196,7 @@ def _remember(run: Run) -> Run:
 # ---- the end of the interpreter ----------------------------------------------------------------------------
 
 _ended_by: list[type[BaseException]] = []
+_ended_with: list[int] = []
 _watching = False
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
@@ -159,11 +215,18 @@ def _watch() -> None:
         before(kind, error, trace)
 
     sys.excepthook = noted
+    leave: Callable[..., Any] = vars(sys)["exit"]
+
+    def noted_exit(code: Any = None) -> Any:
+        _ended_with[:] = [0 if code is None else code if isinstance(code, int) else 1]
+        return leave(code)
+
+    vars(sys)["exit"] = noted_exit  # a SystemExit does not come to the hook above
 
 
 def _finish_all() -> None:
     for run in running.going_on():
         try:
-            run.finish(1 if _ended_by else 0)
+            run.finish(1 if _ended_by else _ended_with[0] if _ended_with else 0)
         except (AvcError, OSError) as error:
             tell(f"run '{run.id}' could not be finished: {error}")

@@ -8,6 +8,7 @@ when numbers or names move.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from artifactvc.core import names
 from artifactvc.core.model import EMPTY
 from artifactvc.core.results import VersionInfo
 from artifactvc.core.retention import NONE
-from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, NameTaken
+from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, NameTaken, ReadOnly, RemoteUnavailable
 from artifactvc.ops import resolve, runs, versions
 from artifactvc.ops.commit import CommitOptions, land
 from artifactvc.ops.prepare import Prepared
@@ -69,6 +70,7 @@ class Artifact(ArtifactRelations):
     def _begin(self, prepared: Prepared | None, name: str, kind: str) -> None:
         self._prepared, self._name, self._type = prepared, name, kind
         self._where: Path | None = None  # the .artifacts directory, once it is settled
+        self._unread: set[str] = set()  # what is said of it and could not be read
         self._remote: str | None = None  # in whose log the version stands, where it is not known here
         self._key: tuple[str, str] | None = None  # artifact id and digest of the version
         self._info: VersionInfo | None = None
@@ -104,6 +106,9 @@ class Artifact(ArtifactRelations):
         self._name, self._type = info.name, info.type
         self._description = info.description or None
         self._metadata = copy.deepcopy(info.metadata)
+        said = {name: found.version[name] for name in ("description", "metadata") if found.version[name]}
+        here = session.avc.store.has(said.values())
+        self._unread = {name for name, digest in said.items() if digest not in here}
         self._aliases, self._tags = list(info.aliases), list(info.tags)
         ttl: timedelta | ArtifactTTL | None = ArtifactTTL.INHERIT
         if info.ttl is not None:
@@ -172,6 +177,7 @@ class Artifact(ArtifactRelations):
             tags=_difference(self._tags, info.tags),
             ttl=self._ttl_text() if self._ttl_changed else versions.KEEP,
         )
+        self._require_read(*(n for n in ("description", "metadata") if getattr(changes, n) is not versions.KEEP))
         with self._session() as session:
             found = self._version(session)
             if changes.description is not versions.KEEP or changes.metadata is not versions.KEEP:
@@ -251,9 +257,27 @@ class Artifact(ArtifactRelations):
             draft = Artifact.__new__(Artifact)
             base = trusted(session, found.version["digest"])
             draft._begin(Prepared(found.artifact["name"], self._type, base), found.artifact["name"], self._type)
+            self._require_read("description", "metadata")
             draft._where, draft._parent = session.avc.root, found
+            if session.avc.root.exists():
+                draft._pin(session)
             draft._description, draft._metadata = self._description, copy.deepcopy(self._metadata)
             return draft
+
+    def _pin(self, session: Session) -> None:
+        """Name the base in a draft file at once, so that gc keeps it; not where nothing can be written."""
+        assert self._prepared is not None
+        with contextlib.suppress(ReadOnly):
+            self._prepared.flush(session)
+
+    def _require_read(self, *names: str) -> None:
+        """RemoteUnavailable for what is said of the version and could not be read: it must not be written anew."""
+        unread = [name for name in names if name in self._unread]
+        if unread:
+            raise RemoteUnavailable(
+                f"the {unread[0]} of '{self.name}' is not here, and could not be fetched",
+                hint="try again when the remote can be reached",
+            )
 
     # ---- the rest --------------------------------------------------------------------------------------------------
 

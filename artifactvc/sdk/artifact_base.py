@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.model import Root
@@ -27,6 +28,7 @@ class ArtifactBase(ABC):
     _remote: str | None  # in whose log the version stands, where it is not known here
     _key: tuple[str, str] | None  # artifact id and digest of the version
     _finalized: bool
+    _where: Path | None  # the .artifacts directory, once it is settled
     _incremental: bool
     _distributed_id: str | None
     _name: str

@@ -12,12 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from artifactvc.errors import (
-    ArtifactFinalizedError,
-    BadValue,
-    UnsupportedError,
-    WrongType,
-)
+from artifactvc.errors import ArtifactFinalizedError, BadValue, PathConflict, UnsupportedError, WrongType
 from artifactvc.ops.prepare import Prepared
 from artifactvc.sdk.artifact_reading import ArtifactReading
 from artifactvc.sdk.entry_path import PathLike, entry_path
@@ -89,7 +84,11 @@ class ArtifactContent(ArtifactReading):
         _check_policy(policy)
         prefix = entry_path(name) if name not in (None, "", ".", "./", "/") else ""
         with self._session(create=True) as session:
-            prepared.add_directory(session, source, prefix, overwrite=merge)
+            try:
+                prepared.add_directory(session, source, prefix, overwrite=merge)
+            except PathConflict as error:
+                error.hint = "remove it first, or give merge=True"
+                raise
 
     @contextlib.contextmanager
     def new_file(
@@ -150,7 +149,7 @@ class ArtifactContent(ArtifactReading):
         if isinstance(uri, ArtifactManifestEntry):
             entry = uri._entry.moved(entry_path(name) if name is not None else uri.path)
             with self._session(create=True) as session:
-                prepared.set(session, entry)
+                prepared.take_over(session, entry)
             return [ArtifactManifestEntry(self._itself(), entry)]
         if not isinstance(uri, (str, os.PathLike)) or "://" not in os.fspath(uri):
             raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")

@@ -154,7 +154,7 @@ class ArtifactFields(ArtifactNames):
         from artifactvc.util.text import parse_time
 
         info = self._logged("history_step")
-        if not info.produced_by:
+        if not info.produced_by or self._remote is not None:
             return None
         with self._session() as session:
             made = parse_time(info.created).timestamp()

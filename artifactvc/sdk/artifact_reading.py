@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifactvc.core.model import Entry, Root
+from artifactvc.core.model import EMPTY_ROOT, Entry, Root
 from artifactvc.errors import ArtifactNotLoggedError, BadValue, UnknownEntry
 from artifactvc.ops import download as downloads
 from artifactvc.ops.download import Wanted
@@ -89,8 +89,14 @@ class ArtifactReading(ArtifactBase):
 
     # ---- reading the manifest, draft or version -------------------------------------------------------------
 
+    def _is_blank(self) -> bool:
+        """A draft that nothing was added to: asking it makes no repository."""
+        return self._prepared is not None and self._where is None
+
     def _root(self) -> Root:
-        with self._session(create=True) as session:
+        if self._is_blank():
+            return EMPTY_ROOT
+        with self._session() as session:
             if self._prepared is not None:
                 return self._prepared.root(session)
             row = self._version(session).version
@@ -101,7 +107,9 @@ class ArtifactReading(ArtifactBase):
         from artifactvc.core.model import EMPTY
         from artifactvc.ops.trusted import trusted
 
-        with self._session(create=True) as session:
+        if self._is_blank():
+            return None
+        with self._session() as session:
             if self._prepared is not None:
                 return self._prepared.find(session, path)
             digest = trusted(session, self._version(session).version["digest"])
@@ -112,7 +120,9 @@ class ArtifactReading(ArtifactBase):
         from artifactvc.core.model import EMPTY
         from artifactvc.ops.trusted import trusted
 
-        with self._session(create=True) as session:
+        if self._is_blank():
+            return []
+        with self._session() as session:
             if self._prepared is not None:
                 return list(self._prepared.entries(session, prefix))
             digest = trusted(session, self._version(session).version["digest"])

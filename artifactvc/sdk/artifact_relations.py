@@ -99,12 +99,13 @@ class ArtifactRelations(ArtifactFields, ArtifactContent):
             artifact, digest = source.artifact["id"], source.version["digest"]
             keys = [self._key, (artifact, digest)]
             keys += [(link.artifact["id"], digest) for link in versions.links_of(session, artifact, digest)]
-            rows = session.remote(self._remote).rows if self._remote else session.index.rows
-            held = [row for a, d in dict.fromkeys(keys) for row in rows.find(table, artifact=a, digest=d)]
+            known = [session.index.rows, *([session.remote(self._remote).rows] if self._remote else [])]
+            held = [r for rows in known for a, d in dict.fromkeys(keys) for r in rows.find(table, artifact=a, digest=d)]
             ordered = dict.fromkeys(row["run"] for row in sorted(held, key=lambda row: (row["at"], row["run"])))
             return [PublicRun(session.avc.root, run_id, self._remote) for run_id in ordered]
 
     def _use(self, session: Session, run_id: str) -> None:
         """Record the version as an input of a run."""
         assert self._key is not None
+        versions.require_live(self._version(session))
         runs.use(session, run_id, [self._key])

@@ -51,7 +51,8 @@ class Config(MutableMapping[str, Any]):
 
     def update(self, *args: Any, allow_val_change: bool | None = None, **kwargs: Any) -> None:
         """Set several keys; *allow_val_change* is accepted for W&B's sake."""
-        for key, value in dict(*args, **kwargs).items():
+        given = [item if isinstance(item, Mapping) or not hasattr(item, "__dict__") else vars(item) for item in args]
+        for key, value in dict(*given, **kwargs).items():  # a namespace of argparse, too
             self[key] = value
 
     setdefaults = update

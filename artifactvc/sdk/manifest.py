@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +118,20 @@ class _Entries(Mapping[str, ArtifactManifestEntry]):
     def __len__(self) -> int:
         return self._artifact._root().count
 
+    def values(self) -> ValuesView[ArtifactManifestEntry]:
+        """All entries, read once."""
+        return self._all().values()
+
+    def items(self) -> ItemsView[str, ArtifactManifestEntry]:
+        """All paths and entries, read once."""
+        return self._all().items()
+
+    def _all(self) -> dict[str, ArtifactManifestEntry]:
+        found = self._artifact._entries()
+        return {entry.path: ArtifactManifestEntry(self._artifact, entry) for entry in found}
+
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self._all())
 
 
 class ArtifactManifest:

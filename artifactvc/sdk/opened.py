@@ -72,6 +72,15 @@ _OPEN: dict[tuple[int, str], Opened] = {}
 _OPENING = threading.RLock()
 
 
+def _in_a_child() -> None:
+    """After a fork: whoever was opening a repository is not in this process."""
+    global _OPENING
+    _OPENING = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_in_a_child)
+
+
 def opened(*, create: bool = False, start: str | Path = ".", project: str | None = None) -> Opened:
     """The repository here; with *create* one is made in *start* where there is none, and that is said.
 
@@ -130,11 +139,13 @@ def _stamp(root: Path) -> Stamp:
 
 
 _told: set[str] = set()
+#: Set by ``Settings(silent=True)``.
+SILENT: list[bool] = []
 
 
 def tell(text: str, *, once: bool = False) -> None:
     """Say something to the person at the terminal, on stderr; silent with ``AVC_SILENT``."""
-    if variable(os.environ, "SILENT") or (once and text in _told):
+    if SILENT or variable(os.environ, "SILENT") or (once and text in _told):
         return
     _told.add(text)
     with contextlib.suppress(OSError, ValueError):  # a closed stream is no reason to fail

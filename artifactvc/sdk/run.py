@@ -6,6 +6,7 @@ beside the log, so a kill loses at most the line under way.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
@@ -27,14 +28,14 @@ from artifactvc.ops import runs
 from artifactvc.sdk import running
 from artifactvc.sdk.artifact import Artifact
 from artifactvc.sdk.config import Config
-from artifactvc.sdk.opened import at
+from artifactvc.sdk.opened import at, tell
 from artifactvc.sdk.run_artifacts import RunArtifacts
 
 if TYPE_CHECKING:
     pass
 
-#: Seconds between two records of a summary or config that changes while the run goes on.
-_RECORDED_EVERY = 30.0
+#: Seconds between two records of a config that changes while the run goes on. The summary is in the metrics meanwhile.
+_RECORDED_EVERY = 1.0
 
 
 class Run(RunArtifacts):
@@ -54,8 +55,9 @@ class Run(RunArtifacts):
         run._pending = {}
         run._lock, run._recorded, run._dirty = threading.RLock(), time.monotonic(), False
         run._logged = []
-        run.config = Config(start.details.get("config"), run._configured, run._changed)
-        run.summary = Config(start.details.get("summary"), lenient, run._changed)
+        run._told = {"config": dict(start.details.get("config") or {}), "summary": {}}
+        run._config = Config(start.details.get("config"), run._configured, run._changed)
+        run._summary = Config(start.details.get("summary"), lenient, run._changed)
         return run
 
     @classmethod
@@ -101,6 +103,7 @@ class Run(RunArtifacts):
             )  # fmt: skip
             run = cls._blank(taken, where)
             run._own = not joined
+            run._told["config"] = dict(info.config)
             run._step = 1 + max((m.get("_step", -1) for m in runs.metrics(session, start.id)), default=-1)
             return run
 
@@ -111,7 +114,9 @@ class Run(RunArtifacts):
         if isinstance(value, Artifact):
             self.use_artifact(value)
             return value.json_encode()
-        if isinstance(value, Mapping) and any(isinstance(item, Artifact) for item in value.values()):
+        if isinstance(value, str) and value.startswith("wandb-artifact://"):
+            return self.use_artifact(value).json_encode()
+        if _holds_artifact(value):
             raise BadValue("an Artifact can only be a top-level key of a run's config")
         return lenient(value)
 
@@ -124,24 +129,41 @@ class Run(RunArtifacts):
     def _record(self) -> None:
         self._recorded, self._dirty = time.monotonic(), False
         with self._session() as session:
-            runs.update(session, self.id, self._all_details())
+            runs.update(session, self.id, self._news())
 
-    def _all_details(self) -> dict[str, Any]:
-        return {**self._details, "config": self.config.as_dict(), "summary": lenient(self.summary.as_dict())}
+    def _news(self) -> dict[str, Any]:
+        """What has changed since it was last recorded: other processes of the run have changes of their own."""
+        config, summary = self.config.as_dict(), lenient(self.summary.as_dict())
+        before = self._told
+        news: dict[str, Any] = {
+            **{name: self._details[name] for name in ("tags", "notes") if name in self._details},
+            "config": {k: v for k, v in config.items() if k not in before["config"] or before["config"][k] != v},
+            "config_removed": [key for key in before["config"] if key not in config],
+            "summary": {k: v for k, v in summary.items() if k not in before["summary"] or before["summary"][k] != v},
+        }
+        self._told = {"config": config, "summary": summary}
+        return news
 
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Append metrics as one step. With *commit* false they wait for the next call.
 
-        A *step* below the one reached is refused. A Table is stored as an artifact
+        A *step* below the one reached is left out, with a word on stderr: training goes on.
+        A Table is stored as an artifact
         ``run-<id>-<key>`` of type ``run_table``. The summary keeps the last value of each key.
         """
         self._require()
         if not isinstance(data, Mapping):
             raise WrongType(f"metrics are a dictionary, not '{type(data).__name__}'")
+        if step is not None:
+            try:
+                step = operator.index(step)
+            except TypeError:
+                raise WrongType(f"a step is an integer, not '{type(step).__name__}'") from None
         with self._lock:
             if step is not None and step != self._step:
                 if step < self._step:
-                    raise BadValue(f"step {step} is over: the next one is {self._step}")
+                    tell(f"metrics of step {step} are left out: the next one is {self._step}", once=True)
+                    return
                 self._write_pending()
                 self._step = step
             values = {str(key): self._measured(str(key), value) for key, value in data.items()}
@@ -171,17 +193,17 @@ class Run(RunArtifacts):
             return
         line = {**self._pending, "_step": self._step, "_runtime": round(time.monotonic() - self._began, 3)}
         line["_timestamp"] = round(time.time(), 6)
+        self._pending = {}
         if self._where is not None:
             with self._session() as session:
                 runs.log_metrics(session, self.id, [line])
-        self._pending = {}
         self._step += 0 if keep_step else 1
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run; *exit_code* other than 0 records it as failed. Again: nothing."""
-        if self._state != runs.RUNNING:
+        if not self.goes_on():  # a forked child's parent ends it
             return
         with self._lock:
             if self._where is not None:
@@ -191,9 +213,10 @@ class Run(RunArtifacts):
             if self._where is not None:
                 with self._session() as session:
                     if self._own:
-                        runs.finish(session, self.id, state, code, self._all_details())
-                    elif self._dirty:  # ``avc run`` ends it, and knows nothing of config and summary
-                        runs.update(session, self.id, self._all_details())
+                        runs.finish(session, self.id, state, code, self._news())
+                    else:  # ``avc run`` ends it, and knows nothing of config and summary
+                        runs.update(session, self.id, self._news())
+                        running.JOINED.add(self.id)
             self._state = state
         running.forget(self)
 
@@ -203,9 +226,8 @@ class Run(RunArtifacts):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         try:
-            self.finish(0 if kind is None else 255 if interrupted else 1)
+            self.finish(_exit_code(error))
         except (AvcError, OSError):
             if error is None:
                 raise  # with an error under way, that one is what must be seen
@@ -225,3 +247,22 @@ class Run(RunArtifacts):
         rows += [(f"config.{key}", value) for key, value in list(self.config.items())[:20]]
         rows += [(f"summary.{key}", value) for key, value in list(self.summary.items())[:20]]
         return table(f"run {self.name}", rows)
+
+
+def _exit_code(error: BaseException | None) -> int:
+    """What a program that ends by *error* tells its caller."""
+    if error is None:
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        return 255
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    return 1
+
+
+def _holds_artifact(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(isinstance(item, Artifact) or _holds_artifact(item) for item in value.values())
+    return isinstance(value, (list, tuple, set)) and any(
+        isinstance(item, Artifact) or _holds_artifact(item) for item in value
+    )

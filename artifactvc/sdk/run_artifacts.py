@@ -41,7 +41,7 @@ class RunArtifacts(RunBase):
         self._require()
         if isinstance(artifact_or_name, Artifact):
             artifact = artifact_or_name
-            if artifact.is_draft():
+            if artifact.is_draft() and self._where is not None:
                 artifact._log(self.project, None, _aliases(aliases))
         elif isinstance(artifact_or_name, str):
             artifact = self._look_up(artifact_or_name)
@@ -75,6 +75,8 @@ class RunArtifacts(RunBase):
         already makes no new one: that version is returned, with this run as one more producer.
         """
         self._require()
+        if self._where is None and not isinstance(artifact_or_path, Artifact):
+            return Artifact(name or f"run-{self.id}", type or "unspecified")  # nothing is read or stored
         artifact = self._made(artifact_or_path, name, type)
         chosen = [names.check_alias(alias) for alias in _aliases(aliases)]
         labels = [names.check_tag(tag) for tag in _aliases(tags)]
@@ -83,6 +85,7 @@ class RunArtifacts(RunBase):
         if artifact.is_draft():
             artifact._log(self.project, self.id, chosen, labels)
         else:
+            artifact._check_changeable()
             with self._session() as session:
                 key = artifact._key
                 assert key is not None
@@ -179,6 +182,8 @@ class RunArtifacts(RunBase):
         self, artifact: Artifact, target_path: str, aliases: Sequence[str] | str | None = None
     ) -> Artifact:
         """Log a draft if need be, and link the version into another artifact."""
+        if self._where is None:
+            return artifact
         if artifact.is_draft():
             self.log_artifact(artifact)
         if "/" not in target_path:
@@ -219,6 +224,22 @@ class RunArtifacts(RunBase):
     def log_code(self, *args: Any, **kwargs: Any) -> Any:
         """Not supported: the run records its Git commit; use ``log_artifact`` for more."""
         raise self._unsupported("log_code", "the run records its Git commit; use run.log_artifact(path, type='code')")
+
+    def define_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Accepted, and without effect: nothing is drawn here."""
+
+    def watch(self, *args: Any, **kwargs: Any) -> None:
+        """Accepted, and without effect: gradients are not recorded."""
+
+    unwatch = watch
+
+    def alert(self, *args: Any, **kwargs: Any) -> None:
+        """Not supported: nobody is told but the terminal."""
+        raise self._unsupported("alert", "print it, or log it as a metric")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Not supported: use ``log_artifact``."""
+        raise self._unsupported("save", "use run.log_artifact(path)")
 
 
 def look_up(session: Session, text: str, project: str) -> Artifact:

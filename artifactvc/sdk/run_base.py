@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,9 @@ class RunBase(ABC):
     _recorded: float
     _dirty: bool
     _logged: list[Artifact]
-    config: Config
-    summary: Config
+    _told: dict[str, dict[str, Any]]  # config and summary as they were last recorded
+    _config: Config
+    _summary: Config
 
     @abstractmethod
     def _changed(self) -> None:
@@ -89,13 +91,46 @@ class RunBase(ABC):
         return self._state
 
     @property
+    def config(self) -> Config:
+        """The configuration: a dictionary whose keys are attributes too."""
+        return self._config
+
+    @config.setter
+    def config(self, values: Mapping[str, Any]) -> None:
+        self._config.update(values)
+
+    @property
+    def summary(self) -> Config:
+        """The last value of each metric, and what is set here."""
+        return self._summary
+
+    @summary.setter
+    def summary(self, values: Mapping[str, Any]) -> None:
+        self._summary.update(values)
+
+    @property
+    def url(self) -> str:
+        """``avc://project/runs/id``: there is no web page behind it."""
+        return f"avc://{self.project}/runs/{self.id}"
+
+    @property
+    def start_time(self) -> float:
+        """When it began in this process, in seconds since 1970."""
+        return time.time() - (time.monotonic() - self._began)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether it records nothing."""
+        return self._where is None
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """Labels."""
         return tuple(self._details.get("tags") or ())
 
     @tags.setter
     def tags(self, value: Sequence[str]) -> None:
-        self._details["tags"] = list(dict.fromkeys(value))
+        self._details["tags"] = list(dict.fromkeys([value] if isinstance(value, str) else value))
         self._changed()
 
     @property
@@ -123,6 +158,10 @@ class RunBase(ABC):
         if self._where is None:
             raise UsageError("this run is disabled: it records nothing", hint="leave mode='disabled' out")
         return at(self._where).session()
+
+    def unlock_after_fork(self) -> None:
+        """In a forked child: the lock is nobody's."""
+        self._lock = threading.RLock()
 
     def goes_on(self) -> bool:
         """Whether it has not ended, and was begun by this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from artifactvc.errors import UsageError
@@ -10,11 +11,22 @@ if TYPE_CHECKING:
     from artifactvc.sdk.run import Run
 
 _RUNS: Final[list[Run]] = []
+#: Runs of ``avc run`` that this process has joined and left: the next ``init`` begins another.
+JOINED: Final[set[str]] = set()
 
 
 def going_on() -> list[Run]:
     """The runs of this process that have not ended, the newest first."""
     return [run for run in reversed(_RUNS) if run.goes_on()]
+
+
+def _in_a_child() -> None:
+    """After a fork: whoever held a run's lock is not in this process."""
+    for run in _RUNS:
+        run.unlock_after_fork()
+
+
+os.register_at_fork(after_in_child=_in_a_child)
 
 
 def newest() -> Run | None:

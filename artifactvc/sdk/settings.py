@@ -10,13 +10,14 @@ from artifactvc.errors import UsageError
 from artifactvc.util.text import near
 
 #: Names of W&B's that mean something only with its server; accepted, and without effect.
-_WITHOUT_EFFECT = frozenset(
-    "anonymous base_url api_key console disable_git disable_code save_code start_method symlink login_timeout "
-    "init_timeout sync_tensorboard x_disable_stats x_disable_meta quiet show_info show_warnings".split()
+WITHOUT_EFFECT = frozenset(
+    "save_code sync_tensorboard monitor_gym anonymous force allow_val_change config_exclude_keys config_include_keys "
+    "magic tensorboard program base_url api_key console disable_git disable_code start_method symlink login_timeout "
+    "init_timeout quiet show_info show_warnings".split()
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
     """Defaults for ``init``."""
 
@@ -30,6 +31,11 @@ class Settings:
     mode: str | None = None
     silent: bool = False
 
+    def __init__(self, **values: Any) -> None:
+        for field in fields(Settings):
+            object.__setattr__(self, field.name, values.pop(field.name, field.default))
+        _check_names(values)
+
     @staticmethod
     def of(value: Settings | Mapping[str, Any] | None) -> Settings:
         """*value* as settings; UsageError for a name that is none."""
@@ -37,9 +43,13 @@ class Settings:
             return Settings()
         if isinstance(value, Settings):
             return value
-        known = {field.name for field in fields(Settings)}
-        for name in value:
-            if name not in known and name not in _WITHOUT_EFFECT:
-                close = near(name, known)
-                raise UsageError(f"no setting '{name}'", hint=f"did you mean '{close[0]}'?" if close else "")
-        return Settings(**{name: item for name, item in value.items() if name in known})
+        return Settings(**value)
+
+
+def _check_names(names: Mapping[str, Any]) -> None:
+    """UsageError for a name that neither we nor W&B's server have a use for."""
+    known = {field.name for field in fields(Settings)}
+    for name in names:
+        if name not in WITHOUT_EFFECT and not name.startswith(("_", "x_")):
+            close = near(name, known)
+            raise UsageError(f"no setting '{name}'", hint=f"did you mean '{close[0]}'?" if close else "")

@@ -72,6 +72,14 @@ def link_artifact(artifact: Artifact, target_path: str, aliases: Names = None) -
     return require("link_artifact").link_artifact(artifact, target_path, aliases)
 
 
+def define_metric(*args: Any, **kwargs: Any) -> None:
+    """Accepted, and without effect: nothing is drawn here."""
+
+
+def watch(*args: Any, **kwargs: Any) -> None:
+    """Accepted, and without effect: gradients are not recorded."""
+
+
 def active_run() -> Run | None:
     """The active run, or None: ``artifactvc.run``."""
     return newest()

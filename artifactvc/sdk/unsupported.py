@@ -12,8 +12,9 @@ _INSTEAD: Final = {
          "BoundingBoxes2D", "ImageMask", "Bokeh"),
         "add the file itself: artifact.add_file(path)",
     ),
+    "log_code": "the run records its Git commit; use run.log_artifact(path, type='code')",
     **dict.fromkeys(("log_model", "use_model", "link_model"), "use run.log_artifact and run.use_artifact"),
-    **dict.fromkeys(("sweep", "agent", "controller", "watch", "alert", "plot", "save", "restore"),
+    **dict.fromkeys(("sweep", "agent", "controller", "alert", "plot", "save", "restore"),
                     "artifactvc keeps artifacts, runs and lineage; use another tool beside it"),
 }  # fmt: skip
 

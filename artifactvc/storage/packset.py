@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,11 @@ class PackSet:
     def refresh(self) -> None:
         """Look again which packs are there."""
         self.__dict__["_serials"] = self._look()
+
+    def add(self, registered: Mapping[int, str]) -> None:
+        """Packs that this process has just put in place, by their serial numbers: the others need no look."""
+        if "_serials" in self.__dict__:
+            self._serials.update(registered)
 
     def changed(self) -> bool:
         """Whether there are other packs in the directory than when it was last looked at."""

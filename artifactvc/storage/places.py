@@ -126,21 +126,34 @@ class Places:
 
     # ---- changes -------------------------------------------------------------------------------
 
-    def register_pack(self, name: str, table: bytes, size: int) -> None:
-        """Note a pack that is in its place, by its own table; objects that have a row elsewhere keep it."""
+    def register_pack(self, name: str, table: bytes, size: int) -> int:
+        """Note a pack that is in its place, by its own table; objects that have a row elsewhere keep it.
+
+        Returns its serial number. None is given twice: who still holds the number of a pack that
+        is gone must never be led to another one.
+        """
         with begin(self.connection) as connection:
             known = connection.execute("SELECT serial FROM pack WHERE name = ?", (name,)).fetchone()
             serial = int(known[0]) if known else None
             if serial is None:
-                cursor = connection.execute(
-                    "INSERT INTO pack (name, objects, bytes) VALUES (?, ?, ?)", (name, count_rows(table), size)
+                serial = self._fresh_serial()
+                connection.execute(
+                    "INSERT INTO pack (serial, name, objects, bytes) VALUES (?, ?, ?, ?)",
+                    (serial, name, count_rows(table), size),
                 )
-                serial = cursor.lastrowid
             connection.executemany(
                 "INSERT OR IGNORE INTO object (digest, pack, offset, stored, length, codec)"
                 f" VALUES (?, {serial}, ?, ?, ?, ?)",
                 raw_rows(table),
             )
+        return serial
+
+    def _fresh_serial(self) -> int:
+        last = self.connection.execute("SELECT value FROM meta WHERE name = 'pack serial'").fetchone()
+        highest = self.connection.execute("SELECT coalesce(max(serial), 0) FROM pack").fetchone()[0]
+        serial = max(int(last[0]) if last else 0, int(highest)) + 1
+        self.connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('pack serial', ?)", (str(serial),))
+        return serial
 
     def register_own(self, digest: Digest, length: int, stamp: Stamp | None) -> None:
         """Note a larger object that is in its place, with its stamp if it was just verified."""

@@ -258,7 +258,7 @@ class StoreWriter:
                     return
                 names = [f"{secrets.token_hex(16)}.pack" for _ in self.packing.done]
                 with begin(self._store.places.connection):
-                    self._register(names)
+                    registered = self._register(names)
                     self.packing.join()
                     for name, done in zip(names, self.packing.done, strict=True):
                         os.rename(done.staged, self._store.packs_dir / name)
@@ -266,21 +266,22 @@ class StoreWriter:
                         sync_directory(self._store.packs_dir)
                     for directory in sorted(self._directories):
                         sync_directory(directory)
-            self._store.packs.refresh()
+            self._store.packs.add(registered)
         except BaseException:
             self.abort()
             raise
 
-    def _register(self, names: list[str]) -> None:
-        places = self._store.places
+    def _register(self, names: list[str]) -> dict[int, str]:
+        places, registered = self._store.places, dict[int, str]()
         for name, (_, table, size) in zip(names, self.packing.done, strict=True):
             objects = packs.count_rows(table)
-            places.register_pack(name, table, packs.whole_size(size - len(packs.MAGIC), objects))
+            registered[places.register_pack(name, table, packs.whole_size(size - len(packs.MAGIC), objects))] = name
         for name, rows, size in self._adopted:
-            places.register_pack(name, packs.encode_table(rows), size)
+            registered[places.register_pack(name, packs.encode_table(rows), size)] = name
         for digest, length, stamp in self._own:
             if stamp is not None or not places.locate([digest]):
                 places.register_own(digest, length, stamp)
+        return registered
 
     def become_child(self) -> None:
         """After a fork: what the parent has begun is the parent's."""

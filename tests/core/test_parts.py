@@ -115,10 +115,10 @@ def test_an_attempt_comes_back():
 
 BAD: list[dict[str, Any]] = [
     {"format": None}, {"format": True}, {"format": "1"}, {"draft": "0" * 32}, {"writer": "r2"}, {"writer": 5},
-    {"attempt": 4},
-    {"attempt": True}, {"attempt": "3"}, {"root": "x"}, {"root": None}, {"description": 5}, {"metadata": []},
-    {"time": None}, {"run": []}, {"run": {"project": 5}}, {"run": {"secret": "x"}}, {"run": {"name": "x" * 1025}},
-    {"index": {}}, {"index": "x"}, {"index": {"name": "../../x", "digest": DIGESTS[0], "size": 1}},
+    {"writer": "../x"}, {"attempt": 4}, {"attempt": True}, {"attempt": "3"}, {"root": "x"}, {"root": None},
+    {"description": 5}, {"metadata": []}, {"time": None}, {"run": []}, {"run": {"project": 5}},
+    {"run": {"secret": "x"}}, {"run": {"name": "x" * 1025}}, {"index": {}}, {"index": "x"},
+    {"index": {"name": "../../x", "digest": DIGESTS[0], "size": 1}},
     {"index": {"name": INDEX.name, "digest": "x", "size": 1}}, {"index": {"name": INDEX.name, "digest": DIGESTS[0]}},
     {"index": {"name": INDEX.name, "digest": DIGESTS[0], "size": -1}},
     {"index": {"name": INDEX.name, "digest": DIGESTS[0], "size": 2**40}}, {"more": 1},

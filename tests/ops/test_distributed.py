@@ -666,6 +666,17 @@ def test_what_is_on_origin_is_not_sent_again(shared, tmp_path):
     assert stored() - before < 10_000
 
 
+def test_a_run_sends_what_it_adds_and_no_more(shared, tmp_path):
+    """However much it has put in before, in whichever clone; and what is the same at another path not again."""
+    packs = tmp_path / "remote" / "packs"
+    for n in range(6):
+        before = sum(path.stat().st_size for path in packs.rglob("*") if path.is_file())
+        put(shared.both[n % 2], "r1", {f"f{n}": str(n) * 200_000, "empty": ""})
+        assert sum(path.stat().st_size for path in packs.rglob("*") if path.is_file()) - before < 210_000
+    found = end(shared.other, "r2")
+    assert content(shared.other, found) == {"empty": "", **{f"f{n}": str(n) * 200_000 for n in range(6)}}
+
+
 def test_unpushed_work_under_the_same_name_is_one_artifact(shared):
     """It keeps its id, and its versions move up behind the one that origin has."""
     version(shared.one, {"x": "y"}, name="built")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from artifactvc.errors import DigestMismatch, UnknownEntry, UsageError, WouldOverwrite
+from artifactvc.errors import UnknownEntry, UsageError, WouldOverwrite
 from artifactvc.ops import download, resolve
 from artifactvc.ops.download import Wanted
 from tests.support import inside, new, reopen, tree, version, write
@@ -95,9 +95,8 @@ def test_verify(repository, tmp_path):
     with pytest.raises(ValueError, match=r"'extra' is in .* and not in 'data:v0'"):
         download.verify(repository.session, check, root)
     write(root, {"extra": None, "a": "onE"})
-    with pytest.raises(DigestMismatch, match="damaged object") as changed:
+    with pytest.raises(ValueError, match=r"/out/a' was changed: its digest is [0-9a-f]{12}, not [0-9a-f]{12}"):
         download.verify(repository.session, check, root)
-    assert isinstance(changed.value, ValueError)
     (root / "a").unlink()
     with pytest.raises(FileNotFoundError, match="'a' of 'data:v0' is missing"):
         download.verify(repository.session, check, root)

@@ -52,7 +52,7 @@ def same(listing: Sequence[str], expected: list[str], part: slice | int) -> None
     if isinstance(part, slice) or -len(expected) <= part < len(expected):
         assert listing[part] == expected[part]
     else:
-        with pytest.raises(IndexError, match=r"^a listing has no item there$"):
+        with pytest.raises(IndexError, match=r"(?m)^a listing has no item there$"):
             listing[part]
 
 
@@ -130,11 +130,11 @@ def test_a_listing_says_what_it_is_and_reads_nothing_for_it():
 @pytest.mark.parametrize("per_page", [0, -1, True, "5", None, 1.5])
 def test_a_page_has_at_least_one_item(per_page):
     """Another size is refused at once."""
-    with pytest.raises(BadName, match=f"^bad page size '{per_page}'$") as caught:
+    with pytest.raises(BadName, match=f"(?m)^bad page size '{per_page}'$") as caught:
         Listing(Numbers(1), per_page)
     assert caught.value.hint == "give a number of items, 1 or more"
     log({"a": "1"})
-    with pytest.raises(CommError, match=f"^bad page size '{per_page}'$"):
+    with pytest.raises(CommError, match=f"(?m)^bad page size '{per_page}'$"):
         avc.Api().artifacts("dataset", "data", per_page=per_page)
 
 
@@ -193,10 +193,10 @@ def test_overrides_say_what_names_leave_out():
     assert api.default_entity == ENTITY == avc.Api().default_entity
     assert [run.project for run in api.runs()] == ["other"]
     assert avc.Api(overrides={"run": api.runs()[0].id}).run().project == "other"
-    with pytest.raises(UsageError, match=r"^no override 'projct'$") as caught:
+    with pytest.raises(UsageError, match=r"(?m)^no override 'projct'$") as caught:
         avc.Api(overrides={"projct": "other"})
     assert caught.value.hint == "did you mean 'project'?"
-    with pytest.raises(ValueError, match=r"^bad project name 'a/b'$"):
+    with pytest.raises(ValueError, match=r"(?m)^bad project name 'a/b'$"):
         avc.Api(overrides={"project": "a/b"})
     api.flush()
 

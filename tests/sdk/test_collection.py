@@ -114,7 +114,7 @@ def test_a_description_can_be_taken_away(data):
 @pytest.mark.parametrize("bad", ["", "a/b", "a b", ".a", "-a", "a.", "x" * 129, "é"])
 def test_a_bad_name_is_refused_at_once(data, bad):
     """As a ValueError; the old name stays."""
-    with pytest.raises(BadName, match=r"^bad artifact name '") as caught:
+    with pytest.raises(BadName, match=r"(?m)^bad artifact name '") as caught:
         data.name = bad
     assert "ASCII" in caught.value.hint
     assert data.name == "data"
@@ -122,11 +122,11 @@ def test_a_bad_name_is_refused_at_once(data, bad):
 
 def test_what_is_no_text_is_refused_at_once(data):
     """As a TypeError for name and description; a tag that breaks its rule is a ValueError, at the latest when saved."""
-    with pytest.raises(TypeError, match=r"^a name is text, not 'int'$"):
+    with pytest.raises(TypeError, match=r"(?m)^a name is text, not 'int'$"):
         data.name = 1
-    with pytest.raises(TypeError, match=r"^a description is text, not 'int'$"):
+    with pytest.raises(TypeError, match=r"(?m)^a description is text, not 'int'$"):
         data.description = 1
-    with pytest.raises(BadName, match=r"^bad tag 'a/b'$"):
+    with pytest.raises(BadName, match=r"(?m)^bad tag 'a/b'$"):
         data.tags = ["a/b"]
     data.name, data.description = "renamed", "words"
     data.tags.append("a/b")
@@ -252,7 +252,7 @@ def test_an_id_that_is_none(data):
     """What was never heard of is an error that says where it may be."""
     with at(Path.cwd() / ".artifacts").session() as session:
         root = session.avc.root
-    with pytest.raises(UnknownVersion, match=r"^no artifact '000000000000' is known any more$") as caught:
+    with pytest.raises(UnknownVersion, match=r"(?m)^no artifact '000000000000' is known any more$") as caught:
         ArtifactCollection(root, "0" * 32)
     assert caught.value.hint == "run 'avc fetch'"
 

@@ -192,7 +192,7 @@ def test_a_sample_is_evenly_spaced(trained, samples, steps):
 def test_no_data_frame_is_made(trained):
     """The error says how one is."""
     assert trained.history(pandas=False, stream="default")
-    with pytest.raises(UnsupportedError, match=r"^history makes no data frame$") as caught:
+    with pytest.raises(UnsupportedError, match=r"(?m)^history makes no data frame$") as caught:
         trained.history(pandas=True)
     assert caught.value.hint == "use pandas.DataFrame(run.history())"
 
@@ -343,7 +343,7 @@ def test_a_run_that_was_never_seen_here_is_a_tombstone():
 @pytest.mark.parametrize("name", ["files", "file", "upload_file"])
 def test_a_run_has_no_files(trained, name):
     """The error says what to use."""
-    with pytest.raises(UnsupportedError, match=r"^a run has no files of its own$") as caught:
+    with pytest.raises(UnsupportedError, match=r"(?m)^a run has no files of its own$") as caught:
         getattr(trained, name)("model.h5")
     assert re.search(r"logged_artifacts|log_artifact", caught.value.hint)
 
