@@ -174,7 +174,7 @@ def test_a_reused_process_id_is_no_running_run(tmp_path):
 
 
 def test_where_a_run_is_survives_an_update(tmp_path):
-    """Config and summary are replaced whole; host and process stay, so a crash is still told from a run that goes on."""
+    """Host and process stay, so a crash is still told from a run that goes on."""
     with new(tmp_path) as repository:
         begun(repository, config={"a": 1})
         before = info(repository).details

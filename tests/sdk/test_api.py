@@ -162,7 +162,8 @@ def test_what_a_name_cannot_mean():
         "artifact 'data' has no version 'v5'", "the newest version is 'v0'",
     )  # fmt: skip
     assert refused(lambda: api.artifact("ghost/p/data")) == (
-        "no entity or remote 'ghost'", f"this repository's entity is '{ENTITY}': leave it out, or run 'avc config set entity ghost'",
+        "no entity or remote 'ghost'",
+        f"this repository's entity is '{ENTITY}': leave it out, or run 'avc config set entity ghost'",
     )  # fmt: skip
     assert refused(lambda: api.artifact_collection("dataset", f"ghost/{PROJECT}/data"))[0] == (
         "no entity or remote 'ghost'"

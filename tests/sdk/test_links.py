@@ -91,7 +91,7 @@ def test_unlinking_leaves_the_source(source):
     source.link("shelf/best", aliases=["b"]).delete()
     assert source.state == "COMMITTED"
     assert not avc.Api().artifact_exists("shelf/best:latest")
-    with pytest.raises(ValueError, match="is no link, use 'Artifact.delete' instead"):
+    with pytest.raises(ValueError, match=r"is no link, use 'Artifact.delete' instead"):
         source.unlink()
     with pytest.raises(ArtifactNotLoggedError):
         avc.Artifact("x", "y").unlink()

@@ -143,8 +143,8 @@ def test_what_init_says_inside_avc_run_is_recorded():
     """Name, job type, group, tags, notes, config and project; the second `init` in one program is a run of its own."""
     text = (
         "import artifactvc as avc\n"
-        "with avc.init(project='other', job_type='train', name='nice', group='g', tags=['t'], notes='n', config={'lr': 1}):\n"
-        "    pass\n"
+        "said = dict(project='other', job_type='train', name='nice', group='g', tags=['t'], notes='n')\n"
+        "with avc.init(config={'lr': 1}, **said): pass\n"
         "with avc.init(job_type='second'): pass\n"
     )
     done = script(text, AVC, "run", "--")
