@@ -46,14 +46,16 @@ class Case:
 class Target:
     """A promise of the issue: the best of *row* is at most *limit* times the best of *base*.
 
-    *goal* is what we aim at beyond the promise. A row that was not measured
-    (its peer is missing) leaves the target unanswered.
+    With *beyond*, it takes at most *limit* seconds more than *base*. *goal* is what we aim
+    at beyond the promise. A row that was not measured (its peer is missing) leaves the target
+    unanswered.
     """
 
     row: str
     base: str
     limit: float
     goal: float | None = None
+    beyond: bool = False
 
 
 @dataclass
@@ -173,12 +175,12 @@ def _table(report: Report) -> Iterable[str]:
 def _answers(report: Report) -> Iterable[str]:
     for target in report.targets:
         top, base = report.best(target.row), report.best(target.base)
-        name = f"{target.row}, to {target.base}"
+        name = f"{target.row}, seconds beyond {target.base}" if target.beyond else f"{target.row}, to {target.base}"
         aim = f" (goal {target.goal:g})" if target.goal is not None else ""
         if top is None or base is None:
             yield f"| {name} | {target.limit:g}{aim} | - | not measured |"
             continue
-        ratio = top / base
+        ratio = top - base if target.beyond else top / base
         verdict = "missed" if ratio > target.limit else "met"
         if verdict == "met" and target.goal is not None:
             verdict = "met, goal too" if ratio <= target.goal else "met, goal missed"

@@ -15,8 +15,8 @@ from benchmarks.workspaces import git_committed, init
 
 def run(bench: Bench) -> Report:
     """Measure one first add and commit, then looking, changing, comparing and one partial checkout."""
-    place = bench.work / f"million-{bench.scale:g}"
-    data = ensure(bench.work, "million", bench.scale, target=place / "data")  # in place: a copy would take minutes
+    place = workspace_of_a_million(bench)
+    data = place / "data"
     count = sum(1 for directory in data.iterdir() for _ in directory.iterdir())
     report = Report(f"million: {count:,} files of about 16 bytes", base="git status")
     bench.alternate(report, [Case(partial(_storing, bench, place), total="avc add+commit")], runs=1)
@@ -34,6 +34,13 @@ def run(bench: Bench) -> Report:
         report.notes.append("git is not here: its rows are skipped")
     bench.alternate(report, cases, runs=min(3, bench.runs))
     return report
+
+
+def workspace_of_a_million(bench: Bench) -> Path:
+    """Return the directory whose ``data`` is the fixture, made in place: a copy would take minutes."""
+    place = bench.work / f"million-{bench.scale:g}"
+    ensure(bench.work, "million", bench.scale, target=place / "data")
+    return place
 
 
 def _storing(bench: Bench, place: Path, number: int) -> Sequence[Step]:

@@ -1068,7 +1068,8 @@ def test_delete_and_restore(data):
     assert data("delete", "data:v0") == "deleted work/data:v0; 'avc restore' brings it back until gc\n"
     assert names_in_log(data("log", "data")) == ["v1"]
     assert data("delete", "data", "--delete-aliases").startswith("deleted work/data:v1 with latest, good;")
-    assert data("restore", "data:v0") == "restored work/data:v0\n"
+    restored = data("restore", "data:v0")
+    assert restored == "restored work/data:v0, without its aliases: 'avc alias data:v0 latest' gives it that one\n"
     assert data("restore", "data:v0") == "work/data:v0 is not deleted\n"
     data.write({"data/a.txt": "three\n"})
     data("add")

@@ -1378,8 +1378,8 @@ def test_bindings_that_name_an_unknown_version(data):
     data.refused(
         "status",
         kind="MissingObject",
-        message="object 'aaaaaaaaaaaa' is not here",
-        hint="run 'avc pull' to fetch it from a remote, or 'avc fsck' to see what is missing",
+        message="object 'aaaaaaaaaaaa' is not here: artifacts.toml names 'data:v7'",
+        hint="run 'avc pull'",
     )
     data("remote", "add", "origin", "../remote")
     data("push")
