@@ -205,7 +205,8 @@ def _ordered(entries: Iterable[Entry], n: int) -> Iterator[tuple[bytes, int, Ent
 def _conflict(fault: str, one: str, other: str) -> PathConflict:
     return PathConflict(
         f"{fault}: run '{one}' and run '{other}' disagree",
-        hint="put the right one in again from one of them, which replaces what that run had there, and finish again",
+        hint="put the right one in again from one of them, which replaces what that run had there, and finish again; "
+        "where neither can, Repository.abandon_draft gives up all parts",
     )
 
 

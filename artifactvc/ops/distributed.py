@@ -25,7 +25,7 @@ from artifactvc.core.entries import Record
 from artifactvc.core.parts import ABANDONED, OPEN, Target, abandoning, check_distributed_id
 from artifactvc.errors import Conflict
 from artifactvc.ops import runs
-from artifactvc.ops.draft_parts import Part, current, draft_at, put_in
+from artifactvc.ops.draft_parts import Part, current, draft_at, of_any_type, put_in
 from artifactvc.ops.draft_places import SETTING, DraftPlace, Here, place_of, reaching
 from artifactvc.ops.finishing import Wish, finish_draft, wait_for
 from artifactvc.ops.resolve import Found
@@ -86,7 +86,7 @@ def abandon(session: Session, target: Target) -> bool:
     with reaching(session):
         place = place_of(session)
         place.read()
-        draft = current(place, target)
+        draft = of_any_type(place, target)
 
         def plan() -> list[Record]:
             now = draft_at(place, target, draft.generation)

@@ -96,9 +96,14 @@ def draft_at(place: DraftPlace, target: Target, generation: int) -> DraftState:
 
 def current(place: DraftPlace, target: Target) -> DraftState:
     """The draft that is open, or the one to be opened next; TypeConflict if it is of another type."""
-    draft = draft_at(place, target, first_open(lambda generation: draft_at(place, target, generation).over))
+    draft = of_any_type(place, target)
     check_type(place.rows, target, draft)
     return draft
+
+
+def of_any_type(place: DraftPlace, target: Target) -> DraftState:
+    """The same, whatever the type is: what is given up needs none."""
+    return draft_at(place, target, first_open(lambda generation: draft_at(place, target, generation).over))
 
 
 def check_type(rows: Rows, target: Target, draft: DraftState) -> None:

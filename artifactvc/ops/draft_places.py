@@ -36,7 +36,7 @@ from artifactvc.errors import (
 )
 from artifactvc.ops.complete import batches, require_complete
 from artifactvc.ops.fetch import provisional_numbers, record_renumbering
-from artifactvc.ops.push import _create
+from artifactvc.ops.push import create_entry
 from artifactvc.ops.session import Session, append, storing
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
@@ -235,7 +235,7 @@ class Origin:
 
     def _created(self, n: int, data: bytes) -> bool:
         try:
-            return _create(self._remote, n, data)
+            return create_entry(self._remote, n, data)
         except OutcomeUnknown as error:
             raise OutcomeUnknown(
                 f"'{self._remote.name}' gave no answer: unknown, it may still land",

@@ -271,7 +271,7 @@ def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
         )
         data = encode_entry(entry)
         _note(remote, {"entry": entry.n, "data": data.decode()})
-        if not _create(remote, entry.n, data):
+        if not create_entry(remote, entry.n, data):
             return False
         remote.accept(entry.n, data)
         remote.catch_up()
@@ -301,7 +301,7 @@ def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield part
 
 
-def _create(remote: Remote, n: int, data: bytes) -> bool:
+def create_entry(remote: Remote, n: int, data: bytes) -> bool:
     """Create entry *n*; after a doubtful answer look what stands there, and send only the same bytes (P8)."""
     for attempt in range(6):
         try:
@@ -356,7 +356,7 @@ def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:
     if n <= remote.head()[0]:
         return remote.log.data(n) == data
     decode_entry(data, n)
-    if not _create(remote, n, data):
+    if not create_entry(remote, n, data):
         remote.fetch()
         return False
     remote.accept(n, data)

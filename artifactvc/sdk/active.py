@@ -78,7 +78,8 @@ def init(
         if reinit != "create_new":
             previous.finish()
     if first(mode, chosen.mode, variable(os.environ, "MODE")) == "disabled":
-        return _remember(Run._disabled(project or "uncategorized", given))
+        together = first(group, chosen.run_group) or variable(os.environ, "RUN_GROUP") or ""
+        return _remember(Run._disabled(project or "uncategorized", together, given))
     said = {
         "project": first(project, chosen.project), "job_type": first(job_type, chosen.job_type),
         "group": first(group, chosen.run_group), "name": first(name, chosen.run_name),

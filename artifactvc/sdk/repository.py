@@ -527,6 +527,18 @@ class Repository:
         )
         return execute.execute(self._session, asked)
 
+    def abandon_draft(self, name: str, distributed_id: str) -> bool:
+        """Give up what runs are building as *distributed_id* (or their group): no version comes of it.
+
+        False if nothing is being built. For parts that disagree where the run which was wrong is gone.
+        """
+        from artifactvc.core import names
+        from artifactvc.ops import distributed, resolve
+
+        entity, project, plain = names.parse_artifact(name)
+        project = resolve.project_of(self._session, entity, project)
+        return distributed.abandon(self._session, distributed.Target(project, plain, "", distributed_id))
+
     # ---- upkeep ------------------------------------------------------------------------------
 
     def fsck(self, *, full: bool = False, repair: bool = False) -> results.Checked:

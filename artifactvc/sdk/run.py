@@ -61,9 +61,10 @@ class Run(RunArtifacts):
         return run
 
     @classmethod
-    def _disabled(cls, project: str, config: Mapping[str, Any] | str | None) -> Run:
+    def _disabled(cls, project: str, group: str, config: Mapping[str, Any] | str | None) -> Run:
         given = dict(config) if isinstance(config, Mapping) else {}
-        return cls._blank(runs.RunStart(runs.new_run_id(), project, details={"config": lenient(given)}), None)
+        details = {"config": lenient(given)}
+        return cls._blank(runs.RunStart(runs.new_run_id(), project, group=group, details=details), None)
 
     @classmethod
     def _begin(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import artifactvc as avc
-from artifactvc.errors import ArtifactFinalizedError, ArtifactNotLoggedError, Conflict
+from artifactvc.errors import ArtifactFinalizedError, ArtifactNotLoggedError, Conflict, PathConflict
 from artifactvc.sdk.repository import RemoteOptions, Repository
 from tests.sdk.guide import writers
 from tests.sdk.guide.helpers import draft, fill, names, paths
@@ -116,7 +116,26 @@ def test_a_disabled_run_puts_nothing_in(place):
     with avc.init(mode="disabled") as run:
         run.upsert_artifact(draft({"a": "1"}), distributed_id="x")
         run.finish_artifact(draft({}), distributed_id="x")
+    with avc.init(mode="disabled", group="g") as run:
+        run.upsert_artifact(draft({"a": "1"}))
+        run.finish_artifact(draft({}))
     assert not avc.Api().artifact_exists("p/data:latest")
+
+
+def test_parts_that_disagree_can_be_given_up(place):
+    """The run that was wrong may be gone for ever; what the others built is begun anew."""
+    for content in ("1", "2"):
+        with avc.init(group="g") as run:
+            run.upsert_artifact(draft({"a": content}))
+    with avc.init(group="g") as run, pytest.raises(PathConflict) as caught:
+        run.finish_artifact(draft({}))
+    assert "Repository.abandon_draft gives up all parts" in caught.value.hint
+    with Repository.open(place) as opened:
+        assert opened.abandon_draft("data", "g") is True
+        assert opened.abandon_draft("data", "g") is False
+    with avc.init(group="g") as run:
+        done = run.finish_artifact(draft({"b": "3"}))
+    assert (done.version, paths(done)) == ("v0", ["b"])
 
 
 # ---- machines that share only a remote --------------------------------------------------------------------
