@@ -7,8 +7,6 @@ does not grow with their number (protocol P10; ``storage/parts.py`` says how non
 from __future__ import annotations
 
 import json
-import random
-import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -35,6 +33,7 @@ from artifactvc.ops.draft_places import DraftPlace
 from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.session import Session, storing
 from artifactvc.storage.parts import MOST_ATTEMPTS, Parts
+from artifactvc.util import backoff
 from artifactvc.util.hashing import digest_bytes
 
 #: How often a part or an end is tried again when others are faster.
@@ -160,7 +159,7 @@ def _put(session: Session, place: DraftPlace, draft: DraftState, part: Part, who
             unanswered += 1
             if unanswered > UNANSWERED:
                 raise
-            time.sleep(random.uniform(0.1, 0.4) * 2**unanswered)
+            backoff.after_no_answer(unanswered)
     raise StorageError(f"run '{part.writer}' puts in parts in too many places at once", hint="try again")
 
 

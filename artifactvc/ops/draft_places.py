@@ -10,9 +10,7 @@ parts, and where the objects of a part must be so that whoever finishes has them
 
 from __future__ import annotations
 
-import random
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -46,6 +44,7 @@ from artifactvc.storage.parts import Listing, Parts, local_parts
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.storage.settings import get_dotted
+from artifactvc.util import backoff
 from artifactvc.util.hashing import digest_bytes
 
 #: How often an entry is planned again when others are faster.
@@ -229,8 +228,7 @@ class Origin:
                 session.index.catch_up()
                 record_renumbering(session, numbers)
                 return
-            if attempt > 3:
-                time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # others push too: jittered back-off (R7)
+            backoff.after_lost_race(attempt)
         raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
 
     def _created(self, n: int, data: bytes) -> bool:

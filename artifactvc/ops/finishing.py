@@ -7,7 +7,6 @@ several who finish at once one creates the entry; the others see it and give its
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, salted, storing
 from artifactvc.ops.trusted import note_trusted, trusted
 from artifactvc.storage.parts import Listing, Parts
+from artifactvc.util import backoff
 
 _BATCH: Final = 5000
 _FIRST_PAUSE: Final = 0.05
@@ -86,7 +86,7 @@ def _mark(parts: Parts) -> None:
         except OutcomeUnknown:
             if attempt == UNANSWERED:
                 raise
-            time.sleep(random.uniform(0.1, 0.4) * 2**attempt)
+            backoff.after_no_answer(attempt)
 
 
 # ---- merging -------------------------------------------------------------------------------------

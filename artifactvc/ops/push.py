@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +37,7 @@ from artifactvc.ops.transfer import require_objects
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place, encode_places
+from artifactvc.util import backoff
 from artifactvc.util.files import locked, make_directories, write_all, writing
 
 #: Records that one entry takes; more make several entries.
@@ -103,8 +102,7 @@ def _push_locked(
             versions.extend(state.settled)
             session.index.catch_up()
             continue  # what an earlier push left behind may have landed: look again
-        if attempt > 3:
-            time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # others push too: jittered back-off (R7)
+        backoff.after_lost_race(attempt)
         with session.avc.writing():
             _store(session, remote, plan, state)
             if _land(session, remote, plan, state):
@@ -310,7 +308,7 @@ def create_entry(remote: Remote, n: int, data: bytes) -> bool:
             found = _look(remote, n)
             if found is None:
                 if attempt < 5:
-                    time.sleep(random.uniform(0.1, 0.4) * 2**attempt)
+                    backoff.after_no_answer(attempt)
                     continue
                 raise OutcomeUnknown(
                     f"the push to '{remote.name}' got no answer: unknown, it may still land",

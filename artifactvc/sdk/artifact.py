@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifactvc.core import metadata as plain_metadata
 from artifactvc.core import names
@@ -36,9 +36,6 @@ from artifactvc.sdk.opened import Opened, at, opened
 from artifactvc.sdk.surroundings import surroundings
 from artifactvc.sdk.ttl import ArtifactTTL, parse_ttl
 from artifactvc.storage.drafts import Draft
-
-if TYPE_CHECKING:
-    pass
 
 
 class Artifact(ArtifactRelations):

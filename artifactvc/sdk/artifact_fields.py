@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifactvc.core import metadata as plain_metadata
 from artifactvc.core import names
@@ -18,9 +18,6 @@ from artifactvc.errors import ArtifactNotLoggedError, BadName, BadValue, WrongTy
 from artifactvc.ops.session import Session
 from artifactvc.sdk.artifact_names import ArtifactNames
 from artifactvc.sdk.ttl import ArtifactTTL, format_ttl, parse_ttl
-
-if TYPE_CHECKING:
-    pass
 
 
 class ArtifactFields(ArtifactNames):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifactvc.core import names
 from artifactvc.core.metadata import lenient
@@ -30,9 +30,6 @@ from artifactvc.sdk.artifact import Artifact
 from artifactvc.sdk.config import Config
 from artifactvc.sdk.opened import at, tell
 from artifactvc.sdk.run_artifacts import RunArtifacts
-
-if TYPE_CHECKING:
-    pass
 
 #: Seconds between two records of a config that changes while the run goes on. The summary is in the metrics meanwhile.
 _RECORDED_EVERY = 1.0

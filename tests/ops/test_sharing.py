@@ -256,7 +256,7 @@ def losing(monkeypatch):
         raise OutcomeUnknown("no answer came", hint="try again")
 
     monkeypatch.setattr(DirectoryTransport, "create", create)
-    monkeypatch.setattr("artifactvc.ops.push.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("artifactvc.util.backoff.time.sleep", lambda seconds: None)
     return state
 
 
