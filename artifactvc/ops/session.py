@@ -21,6 +21,7 @@ from artifactvc.errors import Corrupt, MissingObject, StorageError, UsageError
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import LOCAL, Index
+from artifactvc.storage.transport import NO_LIMITS, Limits
 from artifactvc.util.progress import NoProgress, Progress
 from artifactvc.util.text import now
 
@@ -50,6 +51,7 @@ class Session:
     brought_bytes: int = 0
     fetch_objects: FetchObjects = _nothing  # how to bring objects that are not here (ops/transfer.py)
     caught_up: bool = False
+    limits: Limits = NO_LIMITS  # what this command was told of its transfers
     unreachable: dict[str, StorageError] = field(default_factory=dict)  # remotes that failed: not waited for again
     _remotes: dict[str, Remote] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ class Session:
         from artifactvc.storage.remote import Remote
 
         if name not in self._remotes:
-            self._remotes[name] = Remote(self.avc, name)
+            self._remotes[name] = Remote(self.avc, name, self.limits)
         return self._remotes[name]
 
     def close(self) -> None:

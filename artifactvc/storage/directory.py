@@ -15,11 +15,11 @@ from pathlib import Path
 
 from artifactvc.errors import Corrupt, ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable
 from artifactvc.storage.loose import copy_file
-from artifactvc.storage.transport import RemoteOptions, check_name, is_name
+from artifactvc.storage.transport import Advance, Listing, RemoteOptions, Stored, check_name, is_name, no_advance
 from artifactvc.util.files import create_once, make_directories, storage_error, sync_directory, temporary, write_all
 
 
-class DirectoryTransport:
+class DirectoryTransport(Listing):
     """The files below *root*, which is made when something is first written."""
 
     kind = "directory"
@@ -113,7 +113,7 @@ class DirectoryTransport:
                 raise Corrupt(f"'{name}' at '{self.url}' is cut short")
             yield position, data
 
-    def download(self, name: str, target: Path, size: int) -> None:
+    def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:
         """Copy a file, by reflink where the file system can."""
         with self._reading(name):
             source = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
@@ -127,10 +127,11 @@ class DirectoryTransport:
                 os.close(made)
         finally:
             os.close(source)
+        advance(size)
 
     # ---- writing ---------------------------------------------------------------------------------
 
-    def upload(self, name: str, source: Path | bytes) -> None:
+    def upload(self, name: str, source: Path | bytes, *, advance: Advance = no_advance) -> None:
         """Store a file whole."""
         path = self._path(name)
         with self._writing():
@@ -155,6 +156,7 @@ class DirectoryTransport:
             finally:
                 os.close(fd)
             sync_directory(path.parent)
+        advance(path.stat().st_size)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file unless it exists."""
@@ -171,10 +173,10 @@ class DirectoryTransport:
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
 
-    def list_names(self, prefix: str) -> list[str]:
-        """The names of all files below a directory; one that is removed meanwhile may be left out."""
+    def list_files(self, prefix: str) -> list[Stored]:
+        """All files below a directory; one that is removed meanwhile may be left out."""
         top = self._path(prefix)
-        found: list[str] = []
+        found: list[Stored] = []
 
         def refuse(error: OSError) -> None:
             if not isinstance(error, FileNotFoundError):
@@ -185,5 +187,23 @@ class DirectoryTransport:
                 raise FileNotFoundError(self.url)
             for directory, _, files in os.walk(top, onerror=refuse):
                 below = os.path.relpath(directory, self.root).replace(os.sep, "/")
-                found += [name for file in files if is_name(name := f"{below}/{file}")]
+                for file in files:
+                    name = f"{below}/{file}"
+                    if is_name(name):
+                        with contextlib.suppress(FileNotFoundError):
+                            stat = os.lstat(f"{directory}/{file}")
+                            found.append(Stored(name, stat.st_size, stat.st_mtime))
         return sorted(found)
+
+    def drop_unfinished(self, before: float) -> int:
+        """Remove what killed pushes left half-written under ``tmp/``."""
+        if self.read_only:
+            raise ReadOnly(f"the remote '{self.url}' is read-only")
+        dropped = 0
+        with self._writing():
+            for entry in os.scandir(self._tmp) if self._tmp.is_dir() else ():
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)
+                        dropped += 1
+        return dropped

@@ -44,7 +44,7 @@ from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
 from artifactvc.storage.remote_index import Place, decode_places
 from artifactvc.storage.rows import SqliteRows, clear_names
-from artifactvc.storage.transport import RemoteOptions, Transport
+from artifactvc.storage.transport import NO_LIMITS, Limits, RemoteOptions, Transport
 from artifactvc.util.files import make_directories, write_atomic
 
 HEAD: Final = "remote"
@@ -98,16 +98,19 @@ def describe(transport: Transport, project: str) -> dict[str, Any]:
     return found
 
 
-def transport_of(table: dict[str, Any]) -> Transport:
-    """The transport to a remote as configured."""
+def transport_of(table: dict[str, Any], limits: Limits = NO_LIMITS) -> Transport:
+    """The transport to a remote as configured, and as this command was told otherwise."""
     return open_transport(
         table["url"],
         RemoteOptions(
             endpoint_url=table.get("endpoint_url"),
             profile=table.get("profile"),
             region=table.get("region"),
-            timeout=float(table.get("timeout", RemoteOptions.timeout)),
+            timeout=float(limits.timeout or table.get("timeout", RemoteOptions.timeout)),
+            retries=int(limits.retries or table.get("retries", RemoteOptions.retries)),
             read_only=bool(table.get("read_only", False)),
+            client=str(table.get("transport", RemoteOptions.client)),
+            rate=limits.rate,
         ),
     )
 
@@ -115,9 +118,9 @@ def transport_of(table: dict[str, Any]) -> Transport:
 class Remote:
     """One configured remote. The transport is opened when something is asked of the remote itself."""
 
-    def __init__(self, avc: AvcDir, name: str) -> None:
+    def __init__(self, avc: AvcDir, name: str, limits: Limits = NO_LIMITS) -> None:
         table = avc.remotes[name]
-        self.avc, self.name, self.table = avc, name, table
+        self.avc, self.name, self.table, self.limits = avc, name, table, limits
         self.id, self.url = str(table["id"]), str(table["url"])
         self.directory = avc.remote_directory(self.id)
         self.log = avc.remote_log(self.id)
@@ -125,7 +128,7 @@ class Remote:
     @cached_property
     def transport(self) -> Transport:
         """The connection to the storage."""
-        return transport_of(self.table)
+        return transport_of(self.table, self.limits)
 
     @cached_property
     def connection(self) -> sqlite3.Connection:

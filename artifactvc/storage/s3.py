@@ -31,7 +31,7 @@ from artifactvc.errors import (
     StorageError,
     UsageError,
 )
-from artifactvc.storage.transport import RemoteOptions, check_name, is_name
+from artifactvc.storage.transport import Advance, Listing, RemoteOptions, Stored, check_name, is_name, no_advance
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ _SLOWEST: Final = 64 << 10  # bytes a second, below which a connection counts as
 _IMMUTABLE: Final = "max-age=31536000, immutable"
 
 
-class S3Transport:
+class S3Transport(Listing):
     """The keys below ``bucket/prefix``."""
 
     kind = "s3"
@@ -60,43 +60,14 @@ class S3Transport:
 
     # ---- the clients ---------------------------------------------------------------------------
 
-    def _open(self, retries: int) -> Any:
-        try:
-            import s3fs
-        except ImportError as error:
-            raise MissingExtra("a remote at s3://", "s3") from error
-        options = self._options
-        config = {
-            "connect_timeout": min(10.0, options.timeout),
-            "read_timeout": options.timeout,
-            "max_pool_connections": 2 * _SMALL_AT_ONCE,
-            "retries": {"total_max_attempts": 1, "mode": "standard"},
-        }
-        if retries == 1:
-            config["http_session_cls"] = _once_session()
-        try:
-            fs = s3fs.S3FileSystem(
-                anon=False,
-                endpoint_url=options.endpoint_url,
-                profile=options.profile,
-                client_kwargs={"region_name": options.region} if options.region else {},
-                config_kwargs=config,
-                skip_instance_cache=True,
-                use_listings_cache=False,
-            )
-        except Exception as error:
-            raise _explain(self.url, error) from error
-        fs.retries = retries
-        return fs
-
     @cached_property
     def _fs(self) -> Any:
-        return self._open(self._options.retries)
+        return _open(self.url, self._options, self._options.retries)
 
     @cached_property
     def _once(self) -> Any:
         """For log entries: what was sent is never sent again behind our back."""
-        return self._open(1)
+        return _open(self.url, self._options, 1)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         from fsspec.asyn import get_loop, sync
@@ -202,7 +173,7 @@ class S3Transport:
                 yield from self._run(lambda work=work: _gather(work, _SMALL_AT_ONCE))  # type: ignore[misc]
                 lot, held = [], 0
 
-    def download(self, name: str, target: Path, size: int) -> None:
+    def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:
         """Write a file in parts, each to its place."""
         fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
 
@@ -212,6 +183,7 @@ class S3Transport:
             if len(data) != length:
                 raise Corrupt(f"'{name}' at '{self.url}' is cut short")
             os.pwrite(fd, data, start)
+            advance(length)
 
         try:
             work = [lambda start=start: part(start) for start in range(0, size, _PART)]
@@ -219,18 +191,25 @@ class S3Transport:
         finally:
             os.close(fd)
 
-    def list_names(self, prefix: str) -> list[str]:
+    def list_files(self, prefix: str) -> list[Stored]:
         """The keys below a prefix."""
         return self._run(lambda: _listed(self, prefix))
 
+    def drop_unfinished(self, before: float) -> int:
+        """Abort multipart uploads that began before *before*."""
+        if self.read_only:
+            raise ReadOnly(f"the remote '{self.url}' is read-only")
+        return self._run(lambda: _abort_old(self, before))
+
     # ---- writing ---------------------------------------------------------------------------------
 
-    def upload(self, name: str, source: Path | bytes) -> None:
+    def upload(self, name: str, source: Path | bytes, *, advance: Advance = no_advance) -> None:
         """Store a file: in one request up to 16 MiB, else in parts."""
         if self.read_only:
             raise ReadOnly(f"the remote '{self.url}' is read-only")
         if isinstance(source, bytes):
             self._run(lambda: self._again("put_object", name, Body=source, CacheControl=_IMMUTABLE))
+            advance(len(source))
             return
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -238,12 +217,13 @@ class S3Transport:
             if size <= _PART:
                 data = os.pread(fd, size, 0)
                 self._run(lambda: self._again("put_object", name, Body=data, CacheControl=_IMMUTABLE))
+                advance(size)
             else:
-                self._run(lambda: self._in_parts(name, fd, size))
+                self._run(lambda: self._in_parts(name, fd, size, advance))
         finally:
             os.close(fd)
 
-    async def _in_parts(self, name: str, fd: int, size: int) -> None:
+    async def _in_parts(self, name: str, fd: int, size: int, advance: Advance) -> None:
         step = max(_PART, -(-size // _PARTS))
         begun = await self._again("create_multipart_upload", name, CacheControl=_IMMUTABLE)
         upload = begun["UploadId"]
@@ -251,6 +231,7 @@ class S3Transport:
         async def part(number: int) -> dict[str, Any]:
             data = os.pread(fd, step, number * step)
             answer = await self._again("upload_part", name, UploadId=upload, PartNumber=number + 1, Body=data)
+            advance(len(data))
             return {"PartNumber": number + 1, "ETag": answer["ETag"]}
 
         try:
@@ -306,17 +287,60 @@ class S3Transport:
         self._run(lambda: self._again("delete_object", name))
 
 
-async def _listed(transport: S3Transport, prefix: str) -> list[str]:
+def _open(url: str, options: RemoteOptions, retries: int) -> Any:
+    try:
+        import s3fs
+    except ImportError as error:
+        raise MissingExtra("a remote at s3://", "s3") from error
+    config = {
+        "connect_timeout": min(10.0, options.timeout),
+        "read_timeout": options.timeout,
+        "max_pool_connections": 2 * _SMALL_AT_ONCE,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+    }
+    if retries == 1:
+        config["http_session_cls"] = _once_session()
+    try:
+        fs = s3fs.S3FileSystem(
+            anon=False,
+            endpoint_url=options.endpoint_url,
+            profile=options.profile,
+            client_kwargs={"region_name": options.region} if options.region else {},
+            config_kwargs=config,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+    except Exception as error:
+        raise _explain(url, error) from error
+    fs.retries = retries
+    return fs
+
+
+async def _listed(transport: S3Transport, prefix: str) -> list[Stored]:
     """The names below *prefix*, a thousand a request."""
     base = len(transport.prefix) + 1 if transport.prefix else 0
-    found: list[str] = []
+    found: list[Stored] = []
     more: dict[str, str] = {}
     while True:
         page = await transport._again("list_objects_v2", prefix, Prefix=f"{transport._key(prefix)}/", **more)
-        found += [name for item in page.get("Contents", ()) if is_name(name := str(item["Key"])[base:])]
+        for item in page.get("Contents", ()):
+            if is_name(name := str(item["Key"])[base:]):
+                found.append(Stored(name, int(item["Size"]), item["LastModified"].timestamp()))
         if not page.get("IsTruncated"):
             return sorted(found)
         more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+async def _abort_old(transport: S3Transport, before: float) -> int:
+    base = f"{transport.prefix}/" if transport.prefix else ""
+    page = await transport._again("list_multipart_uploads", "packs", Prefix=f"{base}packs/")
+    dropped = 0
+    for item in page.get("Uploads", ()):
+        name = str(item["Key"])[len(base) :]
+        if is_name(name) and item["Initiated"].timestamp() < before:
+            await transport._again("abort_multipart_upload", name, UploadId=item["UploadId"])
+            dropped += 1
+    return dropped
 
 
 def _explain(url: str, error: BaseException, name: str = "") -> AvcError:

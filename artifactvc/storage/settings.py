@@ -78,7 +78,7 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 # ---- shapes: whoever edits a file by hand is told what to mend, before anything relies on it ---------
 
-_TEXT: Final = ("endpoint_url", "profile", "region")
+_TEXT: Final = ("endpoint_url", "profile", "region", "transport")
 _FLAGS: Final = ("read_only", "single_writer", "origin")
 _ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -141,6 +141,11 @@ def _check_remote(name: str, remote: Any, path: Path) -> None:
     timeout = remote.get("timeout", 1)
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
         raise _fault(path, f"'{at}.timeout' is no number of seconds", "write one above 0, or take it out")
+    retries = remote.get("retries", 1)
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 1 <= retries <= 100:
+        raise _fault(path, f"'{at}.retries' is no number of tries", "write one from 1 to 100, or take it out")
+    if remote.get("transport", "auto") not in ("auto", "fsspec"):
+        raise _fault(path, f"'{at}.transport' is neither auto nor fsspec", "write one of them, or take it out")
 
 
 def _is_id(text: object) -> bool:

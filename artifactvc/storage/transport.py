@@ -9,14 +9,15 @@ whether the storage keeps it (``probe.py``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from artifactvc.errors import (
     Corrupt,
 )
+from artifactvc.util.rate import Rate
 from artifactvc.util.text import escape
 
 _NAME: Final = re.compile(r"[a-z][0-9A-Za-z]*(?:[./_-][0-9A-Za-z]+)*")
@@ -30,12 +31,48 @@ class RemoteOptions:
     profile: str | None = None
     region: str | None = None
     timeout: float = 30.0  # seconds without a byte, after which a request is given up and tried again
-    retries: int = 4
+    retries: int = 4  # how often a request that may be sent again is sent, the first time included
     read_only: bool = False
+    client: str = "auto"  # or "fsspec": which library speaks to an object store
+    rate: Rate | None = None  # bytes a second, of all transports that are given it together
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one command was told of its transfers; None where it was told nothing."""
+
+    timeout: float | None = None
+    retries: int | None = None
+    rate: Rate | None = None
+
+
+NO_LIMITS: Final = Limits()
+
+
+class Stored(NamedTuple):
+    """One file on a remote: its name, bytes, and when it was written by the storage's own clock (epoch seconds)."""
+
+    name: str
+    size: int
+    modified: float
+
+
+#: Called with the number of bytes that have just been sent or have come, from any thread.
+Advance = Callable[[int], None]
+
+
+def no_advance(count: int) -> None:
+    """Tell nobody."""
 
 
 class Transport(Protocol):
     """One remote's storage. Names are relative, checked by ``check_name``.
+
+    Any number of threads may use one transport at once. Memory stays bounded whatever the
+    sizes: files go and come in parts. ``RemoteOptions.rate`` holds for every byte of files
+    and ranges. A request without a byte for ``RemoteOptions.timeout`` seconds is given up,
+    and sent again, with growing pauses, up to ``RemoteOptions.retries`` times in all, if
+    sending it twice does no harm.
 
     Raises RemoteMissing, RemoteRefused, RemoteUnavailable, ReadOnly, NoSpace.
     """
@@ -53,10 +90,10 @@ class Transport(Protocol):
     def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
         """(position in *wanted*, bytes) of each (name, start, length), in any order, each of exactly that length."""
 
-    def download(self, name: str, target: Path, size: int) -> None:
+    def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:
         """Write a file of *size* bytes to *target*, which is not there yet."""
 
-    def upload(self, name: str, source: Path | bytes) -> None:
+    def upload(self, name: str, source: Path | bytes, *, advance: Advance = no_advance) -> None:
         """Store a file under a name that is used once; durable when this returns."""
 
     def create(self, name: str, data: bytes) -> bool:
@@ -65,12 +102,30 @@ class Transport(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; no error if it is not there."""
 
-    def list_names(self, prefix: str) -> list[str]:
-        """The names of all files below the directory *prefix*, in order; none if it is not there.
+    def list_files(self, prefix: str) -> list[Stored]:
+        """All files below the directory *prefix*, by name; none if it is not there.
 
         What was created before the call is among them. Names that no remote has (``check_name``)
         are left out: some tool put them there.
         """
+
+    def list_names(self, prefix: str) -> list[str]:
+        """The names that ``list_files`` gives."""
+
+    def drop_unfinished(self, before: float) -> int:
+        """Give up uploads in parts that began before *before* (epoch seconds of the storage's clock); how many."""
+
+
+class Listing:
+    """What every transport answers alike, from its ``list_files``."""
+
+    def list_files(self, prefix: str) -> list[Stored]:
+        """All files below a directory."""
+        raise NotImplementedError
+
+    def list_names(self, prefix: str) -> list[str]:
+        """The names of all files below a directory."""
+        return [file.name for file in self.list_files(prefix)]
 
 
 def is_name(name: str) -> bool:
