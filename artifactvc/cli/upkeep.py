@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
-from artifactvc.cli.values import count
+from artifactvc.cli.values import REMOTE, count
+from artifactvc.core.results import RemovedFile
 from artifactvc.errors import UsageError
 from artifactvc.util.text import escape, format_size
 
@@ -45,14 +47,21 @@ def fsck(shared: Shared, full: bool, repair: bool) -> int:
 
 
 @command(COMMANDS, "gc")
-@click.option("--grace", metavar="14d", help="How long what was removed stays in the trash (setting gc.grace).")
+@click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
+@click.option("--grace", metavar="14d", help="How long what was removed can still come back (setting gc.grace).")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and why the rest stays.")
-def gc(shared: Shared, grace: str | None, dry_run: bool) -> None:
-    """Remove what nothing needs.
+@click.option("--force", is_flag=True, help="Of a remote: trust ages though its clock and the one here disagree.")
+def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool, force: bool) -> None:
+    """Remove what nothing needs, here or on REMOTE.
 
-    Objects that no live version, draft or recent deletion needs go to the trash, and leave
-    it after the grace.
+    Here: objects that no live version, draft or recent deletion needs go to the trash, and
+    leave it after the grace. On a remote: stored files are condemned by an entry of its log,
+    packs that are mostly dead are written anew, and what was condemned goes after the grace.
+    It is safe while others push. With -v each file is named.
     """
+    if remote_name is not None:
+        _gc_remote(shared, remote_name, grace, dry_run, force)
+        return
     result = shared.repository.gc(grace=grace, dry_run=dry_run)
     if shared.answer("gc", result):
         return
@@ -64,6 +73,34 @@ def gc(shared: Shared, grace: str | None, dry_run: bool) -> None:
         shared.say(f"moved {count(result.restored_objects, 'object')} back from the trash")
     for text in result.kept:
         shared.say(f"  {escape(text)}")
+
+
+def _gc_remote(shared: Shared, name: str, grace: str | None, dry_run: bool, force: bool) -> None:
+    result = shared.repository.gc_remote(name, grace=grace, dry_run=dry_run, force=force)
+    if shared.answer("gc remote", result):
+        return
+    would = "would " if dry_run else ""
+    for ref in result.expired:
+        shared.say(f"{escape(ref)} {'would expire' if dry_run else 'has expired'}: its time to live is over")
+    _say_files(shared, f"{would}condemn" if dry_run else "condemned", result.condemned)
+    if result.rewritten_bytes:
+        shared.say(f"{'would write' if dry_run else 'wrote'} {format_size(result.rewritten_bytes)} anew")
+    _say_files(shared, f"{would}remove" if dry_run else "removed", result.removed)
+    if not (result.condemned or result.removed):
+        shared.say(f"nothing to collect on '{escape(result.remote)}'")
+    for file in result.spared:
+        shared.note(f"'{escape(file)}' is condemned and holds the only copy of something that is needed: it stays")
+    for text in result.kept:
+        shared.say(f"  {escape(text)}")
+
+
+def _say_files(shared: Shared, deed: str, files: Sequence[RemovedFile]) -> None:
+    for reason in dict.fromkeys(file.reason for file in files):
+        chosen = [file for file in files if file.reason == reason]
+        size = format_size(sum(file.bytes for file in chosen))
+        shared.say(f"{deed} {count(len(chosen), 'file')} ({size}): {escape(reason)}")
+        for file in chosen if shared.verbose else ():
+            shared.say(f"  {escape(file.name)} ({format_size(file.bytes)})")
 
 
 @command(COMMANDS, "du")

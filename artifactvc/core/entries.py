@@ -160,7 +160,7 @@ def check_record(record: object, what: str) -> None:
     for name in ("set", "was"):
         if name in record:
             _expect(what, isinstance(record[name], dict), f"bad '{name}'")
-    for name in ("add", "remove", "tags", "files"):
+    for name in ("add", "remove", "tags", "files", *(("index",) if kind == "condemn" else ())):
         if name in record:
             value = record[name]
             _expect(what, isinstance(value, list) and all(isinstance(v, str) for v in value), f"bad '{name}'")
@@ -210,7 +210,8 @@ def _check_names(record: Record, what: str) -> None:
             digest = changed.get("digest")
             _expect(what, digest is None or is_digest(digest), "bad digest")
         elif record["kind"] == "condemn":
-            _expect(what, all(is_stored_name(name) for name in record.get("files", ())), "bad file name")
+            given = (*record.get("files", ()), *record.get("index", ()))
+            _expect(what, all(map(is_stored_name, given)), "bad file name")
         tagged = record["kind"] in ("tag", "version", "artifact")
         for tag in (*record.get("tags", ()), *record.get("add", ())) if tagged else ():
             names.check_tag(tag)

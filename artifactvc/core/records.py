@@ -19,8 +19,8 @@ from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.rows import Context, NoEffect, Row, Rows, resolve
 
 __all__ = [
-    "Context", "NoEffect", "Row", "Rows", "apply_entry", "apply_record", "folded", "holder", "live_version", "name_row",
-    "needed_objects", "note_operation", "resolve",
+    "Context", "NoEffect", "Row", "Rows", "apply_entry", "apply_record", "condemned_index", "folded", "holder",
+    "live_version", "name_row", "needed_objects", "note_operation", "resolve",
 ]  # fmt: skip
 
 
@@ -374,8 +374,15 @@ def _apply_renumbered(rows: Rows, record: Record, context: Context) -> None:
 
 
 def _apply_condemn(rows: Rows, record: Record, context: Context) -> None:
-    for file in record.get("files", ()):
-        rows.put("condemned", {"file": file, "entry": context.n, "at": context.time})
+    files = [*record.get("files", ()), *map(condemned_index, record.get("index", ()))]
+    for file in files:
+        if rows.get("condemned", file) is None:  # the first condemnation is the one that ages
+            rows.put("condemned", {"file": file, "entry": context.n, "at": context.time})
+
+
+def condemned_index(index_id: str) -> str:
+    """How a condemned index file stands in the table ``condemned``: no stored file is called so."""
+    return f"index:{index_id}"
 
 
 _ACTIONS: Final = {

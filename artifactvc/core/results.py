@@ -344,6 +344,30 @@ class Collected:
 
 
 @dataclass(frozen=True)
+class RemovedFile:
+    """One stored file of a remote that ``gc REMOTE`` condemned or removed, or would, and why."""
+
+    name: str
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CollectedRemote:
+    """``gc REMOTE``: what was condemned by which entry, what was written anew and removed, and why things stay."""
+
+    remote: str
+    entry: int | None  # that condemns, None if there was nothing
+    condemned: tuple[RemovedFile, ...]
+    rewritten_bytes: int  # of packs that were mostly dead
+    removed: tuple[RemovedFile, ...]
+    spared: tuple[str, ...]  # condemned files that hold the only copy of something that is needed
+    expired: tuple[str, ...]  # versions whose time to live is over
+    kept: tuple[str, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class Usage:
     """``du``: bytes here, by place and by artifact."""
 

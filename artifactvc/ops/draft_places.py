@@ -22,7 +22,7 @@ from artifactvc.core.manifest import Read
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
 from artifactvc.core.parts import Attempt, IndexFile
-from artifactvc.core.records import Row, Rows, holder
+from artifactvc.core.records import Row, Rows, condemned_index, holder
 from artifactvc.errors import (
     BadManifest,
     DigestMismatch,
@@ -245,6 +245,9 @@ class Origin:
     def _condemned(self) -> set[str]:
         return {row["file"] for row in self._remote.rows.find("condemned")}
 
+    def _is_condemned(self, index_id: str) -> bool:
+        return self._remote.rows.get("condemned", condemned_index(index_id)) is not None
+
     def _lacking(self, digests: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
         """Those that neither origin's index nor a part says where to find, with their sizes."""
         lacking: dict[Digest, int] = {}
@@ -308,12 +311,16 @@ class Origin:
         digest = entry_digest(data)
         if not fresh:
             self._index = ()
-        elif [file["digest"] for file in self._index] != [digest]:
+        elif [file["digest"] for file in self._index] != [digest] or self._is_condemned(self._index[0]["id"]):
             name = f"{self._pushed}-{secrets.token_hex(4)}"
             self._remote.transport.upload(f"index/{name}", data)
             self._index = ({"id": name, "digest": digest, "size": len(data)},)
 
     # ---- manifests -----------------------------------------------------------------------------------
+
+    def files(self) -> set[str]:
+        """The stored files that the parts name which were brought."""
+        return set(self._files)
 
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts; the nodes of their manifests come here and are checked, no file does."""

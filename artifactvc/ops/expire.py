@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 from artifactvc.core.entries import Record
-from artifactvc.core.records import Row
+from artifactvc.core.records import Row, Rows
 from artifactvc.core.retention import DEFAULT_SETTING, NONE, Candidate, over
-from artifactvc.ops import resolve
 from artifactvc.ops.session import Session, append
 from artifactvc.util.text import parse_duration, parse_time
 
@@ -22,7 +22,11 @@ _AT_ONCE = 900
 
 def default_ttl(session: Session) -> str | None:
     """The default time to live that the log records, or None."""
-    row = session.index.rows.get("setting", DEFAULT_SETTING)
+    return _default(session.index.rows)
+
+
+def _default(rows: Rows) -> str | None:
+    row = rows.get("setting", DEFAULT_SETTING)
     value = json.loads(row["value"]) if row and row["value"] else None
     return value if isinstance(value, str) else None
 
@@ -40,9 +44,8 @@ def set_default_ttl(session: Session, ttl: str | None) -> None:
         append(session, "ttl", lambda: [record])
 
 
-def candidates(session: Session) -> Iterator[tuple[Candidate, Row]]:
-    """Every live version with what decides its expiry."""
-    rows = session.index.rows
+def candidates(rows: Rows) -> Iterator[tuple[Candidate, Row]]:
+    """Every live version of *rows* with what decides its expiry."""
     for artifact in rows.find("artifact", deleted=0):
         live = [v for v in rows.find("version", artifact=artifact["id"]) if v["live"]]
         for version in live:
@@ -53,10 +56,23 @@ def candidates(session: Session) -> Iterator[tuple[Candidate, Row]]:
                     version["ttl"],
                     version["created"],
                     version is live[-1],
-                    resolve.aliases_of(session, artifact["id"], version["digest"]),
+                    tuple(a["alias"] for a in rows.find("alias", artifact=artifact["id"], digest=version["digest"])),
                 ),
                 version,
             )
+
+
+def expired_records(rows: Rows, moment: datetime) -> tuple[list[str], list[Record]]:
+    """The versions of *rows* whose time is over at *moment*, and the records that delete them; one entry's worth."""
+    default, refs, records = _default(rows), list[str](), list[Record]()
+    for candidate, version in candidates(rows):
+        if over(candidate, default, moment):
+            refs.append(candidate.ref)
+            key = {"artifact": version["artifact"], "digest": version["digest"]}
+            records.append({"kind": "delete", **key, "number": version["number"], "reason": "ttl"})
+        if len(records) == _AT_ONCE:
+            break
+    return refs, records
 
 
 def expire(session: Session, *, now: str | None = None, dry_run: bool = False) -> list[str]:
@@ -68,14 +84,8 @@ def expire(session: Session, *, now: str | None = None, dry_run: bool = False) -
 
         def plan(batch: list[str] = batch) -> list[Record]:
             batch.clear()
-            default, records = default_ttl(session), list[Record]()
-            for candidate, version in candidates(session):
-                if over(candidate, default, moment):
-                    batch.append(candidate.ref)
-                    key = {"artifact": version["artifact"], "digest": version["digest"]}
-                    records.append({"kind": "delete", **key, "number": version["number"], "reason": "ttl"})
-                if len(records) == _AT_ONCE:
-                    break
+            refs, records = expired_records(session.index.rows, moment)
+            batch += refs
             return records
 
         if dry_run:

@@ -554,6 +554,16 @@ class Repository:
         chosen = grace if grace is not None else str(self.config_get("gc.grace").value)
         return gc.collect(self._session, chosen, dry_run=dry_run)
 
+    def gc_remote(
+        self, remote: str | None, *, grace: str | None = None, dry_run: bool = False, force: bool = False
+    ) -> results.CollectedRemote:
+        """Condemn what nothing needs on a remote; remove what was condemned longer than the grace ago."""
+        from artifactvc.ops import fetch, gc_remote
+
+        chosen = grace if grace is not None else str(self.config_get("gc.grace").value)
+        name = fetch.remote_name(self._session, remote)
+        return gc_remote.collect_remote(self._session, name, chosen, dry_run=dry_run, force=force)
+
     # ---- remotes -----------------------------------------------------------------------------
 
     def remote_add(

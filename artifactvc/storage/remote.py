@@ -225,7 +225,7 @@ class Remote:
         if not self.log.create(n, data) and self.log.data(n) != data:
             raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
 
-    def verify_identity(self, *, to_write: bool = True) -> None:
+    def verify_identity(self, *, to_write: bool = True, deed: str = "write") -> None:
         """Refuse a remote that is another one than was added, or whose log was rewound or forked (protocol R3).
 
         Before anything is written to it, and whenever its bytes are wanted: ``avc.json``, and
@@ -238,7 +238,7 @@ class Remote:
                 hint="it was wiped or replaced; run 'avc remote remove' and 'avc remote add' if that was meant",
             )
         if to_write:
-            require_features(found, "write", self.url)
+            require_features(found, deed, self.url)
         n = self.head()[0]
         if n < 0:
             return
