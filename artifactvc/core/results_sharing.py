@@ -1,0 +1,93 @@
+"""What operations on remotes answer; ``core/results.py`` gives these, too, and says what holds for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Cloned", "CollectedRemote", "Fetched", "Pulled", "Pushed", "RemoteInfo", "RemovedFile"]
+
+
+@dataclass(frozen=True)
+class RemoteInfo:
+    """One configured remote."""
+
+    name: str
+    url: str
+    id: str | None
+    origin: bool
+    read_only: bool = False
+    single_writer: bool = False
+    notes: tuple[str, ...] = ()  # what the probe found
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """``fetch``: how far the remote's log was read, and what that changed here."""
+
+    remote: str
+    entries: int  # new ones
+    head: int  # number of the last entry read, -1 for none
+    versions: tuple[str, ...]  # new versions, "project/name:v3"
+    renumbered: tuple[str, ...]  # "project/name: v4 is now v5"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """``push``: what landed in the remote's log, and what had to be sent for it."""
+
+    remote: str
+    entry: int | None  # number of the last log entry created, None if nothing was new
+    records: int
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    files: int
+    renumbered: tuple[str, ...] = ()
+    dry_run: bool = False
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """``pull``: the log, then the bytes of the versions asked for."""
+
+    fetched: Fetched
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    checkouts: tuple[str, ...] = ()  # commands that would bring the workspace up to date
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """``clone``."""
+
+    path: str
+    remote: str
+    fetched: Fetched
+
+
+@dataclass(frozen=True)
+class RemovedFile:
+    """One stored file of a remote that ``gc REMOTE`` condemned or removed, or would, and why."""
+
+    name: str
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CollectedRemote:
+    """``gc REMOTE``: what was condemned by which entry, what was written anew and removed, and why things stay."""
+
+    remote: str
+    entry: int | None  # that condemns, None if there was nothing
+    condemned: tuple[RemovedFile, ...]
+    rewritten_bytes: int  # of packs that were mostly dead
+    removed: tuple[RemovedFile, ...]
+    spared: tuple[str, ...]  # condemned files that hold the only copy of something that is needed
+    expired: tuple[str, ...]  # versions whose time to live is over
+    kept: tuple[str, ...]
+    dry_run: bool = False
