@@ -52,9 +52,9 @@ def fsck(shared: Shared, full: bool, repair: bool) -> int:
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and why the rest stays.")
 @click.option("--force", is_flag=True, help="Of a remote: trust ages though its clock and the one here disagree.")
 def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool, force: bool) -> None:
-    """Remove what nothing needs, here or on REMOTE.
+    """Remove what nothing needs.
 
-    Here: objects that no live version, draft or recent deletion needs go to the trash, and
+    Without REMOTE, objects that no live version, draft or recent deletion needs go to the trash, and
     leave it after the grace. On a remote: stored files are condemned by an entry of its log,
     packs that are mostly dead are written anew, and what was condemned goes after the grace.
     It is safe while others push. With -v each file is named.
