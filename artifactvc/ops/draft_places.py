@@ -35,10 +35,10 @@ from artifactvc.errors import (
 from artifactvc.ops.complete import batches, require_complete
 from artifactvc.ops.fetch import provisional_numbers, record_renumbering
 from artifactvc.ops.push import create_entry
+from artifactvc.ops.sending import send_objects
 from artifactvc.ops.session import Session, append, storing
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
-from artifactvc.storage.outgoing import outgoing_files
 from artifactvc.storage.packs import decode_object
 from artifactvc.storage.parts import Listing, Parts, local_parts
 from artifactvc.storage.remote import Remote
@@ -272,18 +272,8 @@ class Origin:
         absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
         if absent:
             require_objects(session, absent, "the version that is built")
-        session.progress.start("Uploading", total=sum(lacking.values()), unit="bytes")
-        places: list[Place] = []
-        for outgoing in outgoing_files(session.avc.store, list(lacking), session.avc.tmp):
-            file = f"{self._pushed}/{outgoing.name}"
-            try:
-                self._remote.transport.upload(f"packs/{file}", outgoing.source)
-            finally:
-                outgoing.discard()
-            places += [Place(row.digest, file, row.offset, row.stored, row.length, row.codec) for row in outgoing.rows]
-            session.progress.advance(sum(lacking.get(row.digest, 0) for row in outgoing.rows))
-        session.progress.finish()
-        return places
+        sent = send_objects(session, self._remote, list(lacking), self._pushed)
+        return [place for file in sent for place in file]
 
     def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
         """Send what origin lacks of a part, and beside the part where it is."""

@@ -4,8 +4,8 @@ Order and safety (protocol P2, P6, P8, N4):
 
 1. Read the log to its end; plan against it; a conflict refuses all before any upload.
 2. Upload the objects that have no uncondemned copy there, in packs, under names that are
-   never used twice. Each file that is safely there is noted in a journal, so a push that
-   is killed sends at most the file under way again.
+   never used twice, several at once (``sending.py``). Each file that is safely there is noted
+   in a journal, so a push that is killed sends at most the files under way again.
 3. Upload the index of those files; create entry *n*. If *n* is taken, read it, plan again.
 4. While it is not known whether entry *n* was taken, only the identical bytes are sent,
    only for *n*; a push that gives up says that it may still land, and the next one looks
@@ -17,12 +17,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import MAX_BYTES, LogEntry, Record, decode_entry, encode_entry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.results import Pushed
@@ -32,6 +32,7 @@ from artifactvc.ops import resolve
 from artifactvc.ops.complete import batches
 from artifactvc.ops.fetch import fetch, provisional_numbers, record_renumbering, remote_name
 from artifactvc.ops.push_plan import Plan, PushOptions, candidates, of_versions, plan_push
+from artifactvc.ops.sending import lacking, send_objects
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
 from artifactvc.storage.log import entry_name
@@ -139,77 +140,40 @@ def _push_locked(
 
 
 def _dry(session: Session, remote: Remote, plan: Plan) -> Pushed:
-    lacking = _lacking(session, remote, plan, {})
-    total = sum(size for size in lacking.values())
+    wanted = lacking(session, remote, plan, {})
+    total = sum(size for size in wanted.values())
     lines = [f"would push {version}" for version in plan.versions]
-    lines.append(f"would write {len(plan.records)} records and send {len(lacking)} objects ({total} bytes)")
+    lines.append(f"would write {len(plan.records)} records and send {len(wanted)} objects ({total} bytes)")
     return Pushed(
-        remote.name, None, len(plan.records), tuple(plan.versions), len(lacking), total, 0, (), True, tuple(lines)
+        remote.name, None, len(plan.records), tuple(plan.versions), len(wanted), total, 0, (), True, tuple(lines)
     )
 
 
 # ---- objects -----------------------------------------------------------------------------------
 
 
-def _lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, Place]) -> dict[Digest, int]:
-    """Objects that the plan's records need and that have no uncondemned copy on the remote, with their sizes.
-
-    Needing is by object, not by file; what a version that is live there shares with ours
-    is safe by P1, so equal nodes are not even read.
-    """
-    lacking: dict[Digest, int] = {}
-    condemned = {row["file"] for row in remote.rows.find("condemned")}
-
-    def note(batch: dict[Digest, int]) -> None:
-        there = remote.locate(batch)
-        for digest, size in batch.items():
-            own = stored.get(digest)
-            if digest not in there and (own is None or own.file in condemned):
-                lacking[digest] = size
-
-    for root, live in plan.roots:
-        if root in live:
-            continue
-        sizes: dict[Digest, int] = {}
-        for digest, size in new_objects(root, live[-2:], session.node):
-            sizes[digest] = size
-            if len(sizes) >= 5000:
-                note(sizes)
-                sizes = {}
-        note(sizes)
-    note(dict.fromkeys(plan.objects, 0))
-    return lacking
-
-
 def _store(session: Session, remote: Remote, plan: Plan, state: _Push) -> None:
     """Upload every object that the plan needs and the remote lacks, noting each file in the journal."""
     try:
-        lacking = _lacking(session, remote, plan, state.stored)
+        wanted = lacking(session, remote, plan, state.stored)
     except MissingObject as error:  # a manifest of ours
         raise _gone(error, remote) from error
-    if not lacking:
+    if not wanted:
         return
-    absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
+    absent = [d for batch in batches(wanted) for d in set(batch) - session.avc.store.has(batch)]
     if absent:
         _bring(session, remote, absent)
-    session.progress.start("Uploading", total=sum(lacking.values()), unit="bytes")
-    from artifactvc.storage.outgoing import outgoing_files
+    lock = threading.Lock()
 
-    for outgoing in outgoing_files(session.avc.store, list(lacking), session.avc.tmp):
-        file = f"{state.place}/{outgoing.name}"
-        try:
-            remote.transport.upload(f"packs/{file}", outgoing.source)
-        finally:
-            outgoing.discard()
-        places = [Place(row.digest, file, row.offset, row.stored, row.length, row.codec) for row in outgoing.rows]
-        _note(remote, {"file": file, "rows": [list(place[:1]) + list(place[2:]) for place in places]})
-        for place in places:
-            state.stored[place.digest] = place
-            session.progress.advance(lacking.get(place.digest, 0))
+    def note(file: str, places: Sequence[Place]) -> None:
+        with lock:
+            _note(remote, {"file": file, "rows": [list(place[:1]) + list(place[2:]) for place in places]})
+
+    for places in send_objects(session, remote, list(wanted), state.place, note):
+        state.stored.update((place.digest, place) for place in places)
         state.sent_files += 1
         state.sent_objects += len(places)
         state.sent_bytes += sum(place.stored for place in places)
-    session.progress.finish()
 
 
 def _bring(session: Session, remote: Remote, absent: Sequence[Digest]) -> None:

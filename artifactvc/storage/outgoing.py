@@ -1,20 +1,31 @@
 """Objects of the local store as files for a remote: packs as they are where all of one goes, else packed anew.
 
-Every object is hashed on its way: a copy that went bad here must not become the shared one.
-A pack that holds anything not asked for (a draft's objects) is never sent as it is.
+What will be sent is planned from the index alone, to the byte; the files are then made one by
+one. Every object is hashed on its way: a copy that went bad here must not become the shared
+one. A pack that holds anything not asked for (a draft's objects) is never sent as it is.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import DigestMismatch, MissingObject
-from artifactvc.storage.packs import RAW, TARGET, PackRow, PackWriter, decode_object, iter_stored
+from artifactvc.storage.loose import own_path
+from artifactvc.storage.packs import (
+    MAGIC,
+    RAW,
+    TARGET,
+    PackRow,
+    PackWriter,
+    decode_object,
+    iter_stored,
+    whole_size,
+)
 from artifactvc.storage.places import OWN
 from artifactvc.storage.store import Store
 from artifactvc.util.files import temporary
@@ -23,14 +34,18 @@ from artifactvc.util.hashing import digest_bytes
 #: Packs with fewer bytes of objects are put together: a request costs more than copying them.
 _WHOLE: Final = 4 << 20
 
+#: Objects from one local pack, by its serial number.
+Held = tuple[int, list[PackRow]]
+
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One file to upload, and where each object is in it."""
+    """One file to upload, its bytes, and where each object is in it."""
 
     name: str
     source: Path
     rows: list[PackRow]
+    size: int
     temporary: bool = False
 
     def discard(self) -> None:
@@ -39,52 +54,91 @@ class Outgoing:
             self.source.unlink(missing_ok=True)
 
 
-def outgoing_files(store: Store, digests: Sequence[Digest], tmp: Path) -> Iterator[Outgoing]:
-    """The files that carry *digests*, all of which are here; MissingObject, DigestMismatch."""
+@dataclass(frozen=True)
+class Shipment:
+    """The files that will carry some objects, before any is made."""
+
+    own: list[tuple[Digest, int]] = field(default_factory=list)  # larger objects, with their bytes
+    whole: list[Held] = field(default_factory=list)  # packs that go as they are
+    gathered: list[list[Held]] = field(default_factory=list)  # for each pack to be made, what goes into it
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each file."""
+        lots = [[held] for held in self.whole] + self.gathered
+        sizes = [size for _, size in self.own]
+        for lot in lots:
+            rows = [row for _, held in lot for row in held]
+            sizes.append(whole_size(sum(row.stored for row in rows), len(rows)))
+        return sizes
+
+
+def plan_shipment(store: Store, digests: Sequence[Digest]) -> Shipment:
+    """Plan the files for *digests*; MissingObject for one that is not here."""
     by_pack: dict[int, list[PackRow]] = {}
-    own: list[Digest] = []
+    own: list[tuple[Digest, int]] = []
     wanted = [digest for digest in dict.fromkeys(digests) if digest != EMPTY]
     places = store.places.locate(wanted)
     for digest in wanted:
         location = places.get(digest)
         if location is None or location.pack == OWN:
-            own.append(digest)
+            own.append((digest, _own_size(store, digest)))
         else:
             by_pack.setdefault(location.pack, []).append(PackRow(digest, *location[1:]))
-    for digest in own:
+    whole: list[Held] = []
+    gathered: list[list[Held]] = []
+    size = TARGET  # of the pack being planned: full, so the first row begins one
+    for serial, rows in by_pack.items():
+        large = sum(row.stored for row in rows) >= _WHOLE
+        if large and len(rows) == len(store.places.pack_rows(serial)) == store.places.objects_of(serial):
+            whole.append((serial, rows))
+            continue
+        for row in sorted(rows, key=lambda row: (row.offset, row.stored)):
+            if size >= TARGET:
+                gathered.append([])
+                size = len(MAGIC)
+            if not gathered[-1] or gathered[-1][-1][0] != serial:
+                gathered[-1].append((serial, []))
+            gathered[-1][-1][1].append(row)
+            size += row.stored
+    return Shipment(own, whole, gathered)
+
+
+def _own_size(store: Store, digest: Digest) -> int:
+    try:
+        return own_path(store.objects_dir, digest).stat().st_size
+    except FileNotFoundError:
+        path = store.own_path(digest)  # perhaps it is in the trash
+        if path is None:
+            raise MissingObject(digest) from None
+        return path.stat().st_size
+
+
+def outgoing_files(store: Store, shipment: Shipment, tmp: Path) -> Iterator[Outgoing]:
+    """The planned files, each made when it is asked for; MissingObject, DigestMismatch."""
+    for digest, size in shipment.own:
         path = store.own_path(digest)
         if path is None:
             raise MissingObject(digest)
-        size = path.stat().st_size
-        yield Outgoing(secrets.token_hex(16), path, [PackRow(digest, 0, size, size, RAW)])
-    names = store.packs.names()
-    gathered: PackWriter | None = None
-    try:
-        for serial, rows in by_pack.items():
-            source = store.packs_dir / names[serial]
-            large = sum(row.stored for row in rows) >= _WHOLE
-            if large and len(rows) == len(store.places.pack_rows(serial)) == store.places.objects_of(serial):
-                for _ in _checked(store, serial, rows):
-                    pass
-                yield Outgoing(f"{secrets.token_hex(16)}.pack", source, sorted(rows, key=lambda row: row.offset))
-                continue
-            for row, stored in _checked(store, serial, rows):
-                gathered = gathered or PackWriter(temporary(tmp, "pack"))
-                gathered.add_stored(row, stored)
-                if gathered.size >= TARGET:
-                    yield _finished(gathered)
-                    gathered = None
-        if gathered is not None:
-            last, gathered = gathered, None
-            yield _finished(last)
-    finally:
-        if gathered is not None:
-            gathered.discard()
-
-
-def _finished(pack: PackWriter) -> Outgoing:
-    pack.finish()
-    return Outgoing(f"{secrets.token_hex(16)}.pack", pack.staged, pack.rows, temporary=True)
+        yield Outgoing(secrets.token_hex(16), path, [PackRow(digest, 0, size, size, RAW)], size)
+    for serial, rows in shipment.whole:
+        for _ in _checked(store, serial, rows):
+            pass
+        ordered = sorted(rows, key=lambda row: row.offset)
+        source = store.packs.path(serial)
+        yield Outgoing(f"{secrets.token_hex(16)}.pack", source, ordered, source.stat().st_size)
+    for lot in shipment.gathered:
+        pack = PackWriter(temporary(tmp, "pack"))
+        try:
+            for serial, rows in lot:
+                for row, stored in _checked(store, serial, rows):
+                    pack.add_stored(row, stored)
+            pack.finish()
+        except BaseException:
+            pack.discard()
+            raise
+        size = pack.staged.stat().st_size
+        yield Outgoing(f"{secrets.token_hex(16)}.pack", pack.staged, pack.rows, size, temporary=True)
 
 
 def _checked(store: Store, serial: int, rows: list[PackRow]) -> Iterator[tuple[PackRow, bytes]]:

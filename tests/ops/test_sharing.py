@@ -199,7 +199,7 @@ def test_a_push_with_nothing_new_reads_the_log_once(two, monkeypatch):
         return real(self, name, limit=limit)
 
     monkeypatch.setattr(DirectoryTransport, "read", read)
-    monkeypatch.setattr(DirectoryTransport, "upload", lambda self, name, source: pytest.fail(f"wrote {name}"))
+    monkeypatch.setattr(DirectoryTransport, "upload", lambda self, name, *rest, **more: pytest.fail(f"wrote {name}"))
     assert one.push().records == 0
     assert asked == ["log/00000000000000000001.json"]
 
@@ -299,11 +299,11 @@ def test_files_already_sent_are_not_sent_again(two, monkeypatch):
     real = DirectoryTransport.upload
     sent: list[str] = []
 
-    def upload(self: DirectoryTransport, name: str, source: object) -> None:
+    def upload(self: DirectoryTransport, name: str, *rest: object, **more: object) -> None:
         if name.startswith("index/"):
             raise RemoteUnavailable("the cable is out", hint="")
         sent.append(name)
-        real(self, name, source)  # type: ignore[arg-type]
+        real(self, name, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DirectoryTransport, "upload", upload)
     with pytest.raises(RemoteUnavailable):

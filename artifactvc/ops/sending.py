@@ -1,0 +1,106 @@
+"""Objects on their way to a remote: what it lacks, and several files at once.
+
+The caller's thread reads, checks and packs the next file while others are sent. A file is
+told to *note*, in the thread that sent it, as soon as it is safely there: whoever keeps notes
+sends at most one file for each thread again after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from artifactvc.core.compare import new_objects
+from artifactvc.core.model import Digest
+from artifactvc.ops.push_plan import Plan
+from artifactvc.ops.session import Session
+from artifactvc.storage.outgoing import Outgoing, outgoing_files, plan_shipment
+from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote_index import Place
+from artifactvc.util.progress import Tally
+from artifactvc.util.threads import Stop, in_threads
+
+#: Files under way at once, in either direction.
+AT_ONCE: Final = 4
+_ASKED: Final = 5000
+
+Note = Callable[[str, Sequence[Place]], None]
+
+
+def _no_note(file: str, places: Sequence[Place]) -> None:
+    """Keep no notes."""
+
+
+def lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, Place]) -> dict[Digest, int]:
+    """Objects that the plan's records need and that have no uncondemned copy on the remote, with their sizes.
+
+    Needing is by object, not by file; what a version that is live there shares with ours
+    is safe by P1, so equal nodes are not even read.
+    """
+    lacking: dict[Digest, int] = {}
+    condemned = {row["file"] for row in remote.rows.find("condemned")}
+
+    def note(batch: dict[Digest, int]) -> None:
+        there = remote.locate(batch)
+        for digest, size in batch.items():
+            own = stored.get(digest)
+            if digest not in there and (own is None or own.file in condemned):
+                lacking[digest] = size
+
+    for root, live in plan.roots:
+        if root in live:
+            continue
+        sizes: dict[Digest, int] = {}
+        for digest, size in new_objects(root, live[-2:], session.node):
+            sizes[digest] = size
+            if len(sizes) >= _ASKED:
+                note(sizes)
+                sizes = {}
+        note(sizes)
+    note(dict.fromkeys(plan.objects, 0))
+    return lacking
+
+
+def send_objects(
+    session: Session, remote: Remote, digests: Sequence[Digest], directory: str, note: Note = _no_note
+) -> Iterator[list[Place]]:
+    """Send *digests*, all of which are here, in files below ``packs/<directory>/``; where the objects of each are.
+
+    The first error stops all; what was told to *note* is there.
+    """
+    store, progress, stop = session.avc.store, session.progress, Stop()
+    shipment = plan_shipment(store, digests)
+    progress.start("Uploading", total=sum(shipment.sizes), unit="bytes")
+
+    def job(outgoing: Outgoing) -> Callable[[], list[Place]]:
+        file = f"{directory}/{outgoing.name}"
+        tally = Tally(progress, outgoing.size, stop)
+
+        def send() -> list[Place]:
+            try:
+                remote.transport.upload(f"packs/{file}", outgoing.source, advance=tally)
+            finally:
+                outgoing.discard()
+            places = [Place(row.digest, file, row.offset, row.stored, row.length, row.codec) for row in outgoing.rows]
+            note(file, places)
+            tally.complete()
+            return places
+
+        return send
+
+    made: deque[Outgoing] = deque(maxlen=AT_ONCE + 1)  # those that may not have been begun
+
+    def jobs() -> Iterator[Callable[[], list[Place]]]:
+        for outgoing in outgoing_files(store, shipment, session.avc.tmp):
+            made.append(outgoing)
+            yield job(outgoing)
+
+    try:
+        with contextlib.closing(in_threads(jobs(), AT_ONCE, stop)) as ended:
+            yield from ended
+    finally:
+        for outgoing in made:
+            outgoing.discard()
+        progress.finish()
