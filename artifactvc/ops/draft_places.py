@@ -227,6 +227,7 @@ class Origin:
                 remote.catch_up()
                 session.index.catch_up()
                 record_renumbering(session, numbers)
+                remote.make_checkpoints([entry.n])
                 return
             backoff.after_lost_race(attempt)
         raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")

@@ -357,6 +357,7 @@ def _append(
     remote.accept(n, data)
     remote.catch_up()
     session.index.catch_up()
+    remote.make_checkpoints([n])
     return n, entry_digest(data)
 
 

@@ -60,7 +60,8 @@ class _Push:
     sent_objects: int = 0
     sent_files: int = 0
     last_entry: int | None = None
-    landed: int = 0
+    landed: int = 0  # records
+    entries: list[int] = field(default_factory=list)
     settled: list[str] = field(default_factory=list)  # versions of an earlier push whose outcome was not known
 
 
@@ -117,6 +118,7 @@ def _push_locked(
         state = _Push("", "")
     elif state.landed:
         remote.journal_path.unlink(missing_ok=True)
+        remote.make_checkpoints(state.entries)
         if remote.name == session.avc.origin:
             record_renumbering(session, numbers)
     for other in beside:
@@ -239,6 +241,7 @@ def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
         remote.catch_up()
         state.indexed.update(place.file for place in places)
         state.last_entry = entry.n
+        state.entries.append(entry.n)
         state.landed += len(records)
     return True
 
@@ -308,7 +311,7 @@ def _resume(session: Session, remote: Remote) -> _Push:
     if not _settle(session, remote, n, data):
         return state
     fresh = _begin(remote)
-    fresh.last_entry, fresh.landed = n, len(decode_entry(data, n).records)
+    fresh.last_entry, fresh.landed, fresh.entries = n, len(decode_entry(data, n).records), [n]
     fresh.settled = _versions_in(remote, n)
     return fresh
 

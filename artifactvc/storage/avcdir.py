@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from artifactvc.errors import Corrupt, NewerFormat, NoRepository, StorageError
 from artifactvc.storage.bindings import Bindings
+from artifactvc.storage.checkpoints import RemoteLog
 from artifactvc.storage.database import connect
 from artifactvc.storage.drafts import Drafts
 from artifactvc.storage.index import Index
@@ -194,9 +195,9 @@ class AvcDir:
         """Where what is remembered of a remote is kept: under its id, never its name (protocol R3)."""
         return self.root / "remotes" / remote_id
 
-    def remote_log(self, remote_id: str) -> Log:
+    def remote_log(self, remote_id: str) -> RemoteLog:
         """The remote's entries as they were read."""
-        return Log(self.remote_directory(remote_id) / "log", self.tmp, "the remote's log")
+        return RemoteLog(self.remote_directory(remote_id) / "log", self.tmp, "the remote's log")
 
     def edit_config(self, change: Any) -> None:
         """Change ``config.toml`` under its lock, whole and durably."""

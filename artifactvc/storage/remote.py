@@ -18,17 +18,16 @@ import json
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from artifactvc.core.entries import MAX_BYTES, MAX_INDEX_BYTES, LogEntry, decode_entry, entry_digest
+from artifactvc.core.entries import MAX_BYTES, MAX_INDEX_BYTES, LogEntry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
 from artifactvc.core.strict import dump_json, parse_json
 from artifactvc.errors import (
     BadIndex,
-    BadLogEntry,
     BrokenChain,
     BucketMissing,
     Corrupt,
@@ -39,16 +38,19 @@ from artifactvc.errors import (
     UnsafeRemote,
 )
 from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
+from artifactvc.storage.checkpoints import Span, completed_by, join_entries
 from artifactvc.storage.database import begin, connect
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
 from artifactvc.storage.remote_index import Place, decode_places
 from artifactvc.storage.rows import SqliteRows, clear_names
+from artifactvc.storage.tail import Tail, broken_chain, read_entry
 from artifactvc.storage.transport import NO_LIMITS, Limits, RemoteOptions, Transport
 from artifactvc.util.files import make_directories, write_atomic
 
 HEAD: Final = "remote"
 _BATCH: Final = 256
+_MADE_AT_ONCE: Final = 32  # checkpoints, by one push
 _ASKED: Final = 900  # digests in one question
 
 
@@ -186,44 +188,51 @@ class Remote:
         )
 
     def fetch(self) -> int:
-        """Read the entries that the remote has and we do not; return how many.
-
-        With nothing new this is one request. Otherwise twice as many are asked for each
-        time, until one is missing.
-        """
+        """Read the entries that the remote has and we do not; return how many. With nothing new this is one request."""
         self.catch_up()
-        first = n = self.head()[0] + 1
-        ask = 1
-        while True:
-            paths = [f"log/{entry_name(i)}" for i in range(n, n + ask)]
-            answers = self.transport.read_many(paths, limit=MAX_BYTES)
-            found = list(_until_missing(answers))
-            for data in found:
-                self.accept(n, data)
-                n += 1
-            if len(found) < ask:
-                break
-            ask = min(ask * 2, _BATCH)
-        if n > first:
+        tail = Tail(self.transport, self.log, self.name, self.head())
+        count = tail.read()
+        if count:
             self.catch_up()
-        return n - first
+            if missing := tail.missing():
+                self._note_missing([*self._missing(), *missing])
+        return count
 
     def accept(self, n: int, data: bytes) -> None:
         """Keep entry *n* of the remote's log, if it continues what was read before (protocol R3)."""
-        try:
-            entry = decode_entry(data, n)
-        except BadLogEntry as error:
-            raise BadLogEntry(
-                f"remote '{self.name}': {error.message}", hint="whoever may write to the remote damaged its log"
-            ) from error
+        entry = read_entry(data, n, self.name)
         before = self.log.data(n - 1) if n else None
         if entry.before != (entry_digest(before) if before is not None else None):
-            raise BrokenChain(
-                f"the log of remote '{self.name}' does not continue what was read before (entry {n})",
-                hint="it was restored, wiped or replaced; if that was meant, remove the remote and add it again",
-            )
+            raise broken_chain(n, self.name)
         if not self.log.create(n, data) and self.log.data(n) != data:
             raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
+
+    def _missing(self) -> list[Span]:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = 'missing checkpoints'").fetchone()
+        return [Span(*pair) for pair in json.loads(row[0])] if row else []
+
+    def _note_missing(self, spans: Sequence[Span]) -> None:
+        value = json.dumps(list(dict.fromkeys(spans)))
+        with begin(self.connection):
+            self.connection.execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES ('missing checkpoints', ?)", (value,)
+            )
+
+    def make_checkpoints(self, landed: Iterable[int]) -> None:
+        """Create the checkpoints that the entries *landed* from here complete, and those that fetches here missed.
+
+        A remote without them can be read, only in more requests: what the storage refuses
+        is left to whoever misses them next.
+        """
+        missing = self._missing()
+        with contextlib.suppress(StorageError):
+            for span in [*completed_by(landed), *missing[:_MADE_AT_ONCE]]:
+                entries = [data for n in range(span.first, span.end) if (data := self.log.data(n)) is not None]
+                data = join_entries(entries)
+                if len(entries) == span.size and data is not None:
+                    self.transport.create(span.name, data)
+            if missing:
+                self._note_missing(missing[_MADE_AT_ONCE:])
 
     def verify_identity(self, *, to_write: bool = True, deed: str = "write") -> None:
         """Refuse a remote that is another one than was added, or whose log was rewound or forked (protocol R3).
@@ -367,13 +376,6 @@ class Remote:
     def forget_id(avc: AvcDir, remote_id: str) -> None:
         """Drop all that is remembered of a remote; it can be read again."""
         shutil.rmtree(avc.remote_directory(remote_id), ignore_errors=True)
-
-
-def _until_missing(answers: Iterable[bytes | None]) -> Iterator[bytes]:
-    for data in answers:
-        if data is None:
-            return
-        yield data
 
 
 def held_by_remotes(avc: AvcDir, digests: Sequence[Digest]) -> set[Digest]:
