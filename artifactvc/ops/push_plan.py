@@ -273,6 +273,8 @@ class _Planner:
             if artifact is None or version is None:
                 continue  # deleted again before it was ever pushed: needs no bytes
             plan.roots.append((digest, live_before.get(artifact["id"], [])))
+            # What a restored version says of itself was collected with it; its record does not name it.
+            plan.objects.update(version[name] for name in ("description", "metadata") if version[name])
             plan.versions.append(f"{artifact['project']}/{artifact['name']}:v{version['number']}")
         for record in plan.records:
             plan.objects.update(needed_objects(record))

@@ -6,13 +6,14 @@ needed is fetched whole; of others, the ranges that are needed, neighbours toget
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import AvcError, DigestMismatch, MissingObject, RemoteUnavailable, StorageError
+from artifactvc.errors import AvcError, DigestMismatch, MissingObject, RemoteMissing, RemoteUnavailable, StorageError
 from artifactvc.ops.session import Session, storing
 from artifactvc.storage.packs import decode_object, whole_size
 from artifactvc.storage.remote import Remote
@@ -72,9 +73,23 @@ def require_objects(session: Session, digests: Sequence[Digest], what: str) -> N
 
 
 def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[Digest]:
+    """Those of *wanted* that *remote* had; where gc has removed a file meanwhile, its log says where they are now."""
     remote.catch_up()
-    places = remote.locate(wanted)
-    places |= remote.locate_condemned(wanted - places.keys())
+    while True:
+        places = remote.locate(wanted)
+        try:
+            got = _take(session, remote, places)
+            break
+        except RemoteMissing:
+            if not remote.fetch():
+                raise
+    for place in remote.locate_condemned(wanted - got).values():
+        with contextlib.suppress(RemoteMissing):  # it may be gone, and is nowhere else
+            got |= _take(session, remote, {place.digest: place})
+    return got
+
+
+def _take(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
     by_file: dict[str, list[Place]] = {}
     for place in places.values():
         by_file.setdefault(place.file, []).append(place)

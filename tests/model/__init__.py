@@ -1,0 +1,1 @@
+"""A model test with the real code: clones, a remote, crashes and gc, interleaved at every call of the remote."""

@@ -1,0 +1,192 @@
+"""What must hold at the end of a schedule, whatever happened in it.
+
+loss      a version that landed and was not deleted after is not live, or an object of it has no stored copy
+local     a version that was never pushed, whose bytes are nowhere any more
+twonames  one number named two contents in the life of the remote
+diverge   two clones that have read the whole log resolve something differently
+wrongref  an alias landed on content that its user did not mean
+refused   a push of new versions was refused because ``latest`` had moved
+livelock  a push sent one object more than four times
+error     something that no user should see
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artifactvc.core.entries import LogEntry, decode_entry
+from artifactvc.core.manifest import walk
+from artifactvc.core.model import Digest
+from artifactvc.core.records import apply_entry
+from artifactvc.errors import AvcError, Conflict, MissingObject
+from artifactvc.ops.complete import missing_here
+from artifactvc.ops.transfer import require_objects
+from artifactvc.sdk.repository import Repository
+from artifactvc.storage.log import entry_name
+from artifactvc.storage.remote_index import decode_places
+from tests.core.test_records import DictRows
+from tests.model.world import CLONES, READER, World, content
+
+BAD = ("loss", "local", "twonames", "diverge", "wrongref", "refused", "livelock", "error")
+
+
+def entries(world: World) -> list[LogEntry]:
+    """The remote's log, read past the code under test as far as can be."""
+    found = []
+    for n, path in enumerate(sorted((world.place / "remote" / "log").glob("*.json"))):
+        found.append(decode_entry(path.read_bytes(), n))
+    return found
+
+
+def check(world: World) -> None:
+    """Note every bad outcome in ``world.bad``."""
+    log = entries(world)
+    rows = _folded(world, log)
+    _landed(world, log, rows)
+    with world.open(READER) as reader:
+        reader.fetch()
+        _rebuilt(world, reader, rows)
+    _clones(world, rows)
+    _drained(world)
+
+
+def _folded(world: World, log: list[LogEntry]) -> DictRows:
+    """What the log says; on the way, a number names one content for ever."""
+    rows, named = DictRows(), dict[tuple[str, int], Digest]()
+    for entry in log:
+        apply_entry(rows, entry, "origin", final=True)
+        for row in rows.find("version"):
+            if named.setdefault((row["artifact"], row["number"]), row["digest"]) != row["digest"]:
+                world.fault("twonames", f"v{row['number']} was other content before entry {entry.n}")
+    return rows
+
+
+def _landed(world: World, log: list[LogEntry], rows: DictRows) -> None:
+    """Every version that landed and was not deleted after it is live."""
+    live: dict[tuple[str, Digest], bool] = {}
+    for entry in log:
+        for record in entry.records:
+            key = record.get("artifact", ""), record.get("digest", "")
+            if (record["kind"] == "version" and "set" not in record) or (record["kind"] == "restore" and key in live):
+                live[key] = True
+            elif record["kind"] == "delete":
+                live[key] = False
+    there = {(row["artifact"], row["digest"]) for row in rows.find("version") if row["live"]}
+    for key, alive in live.items():
+        if alive and key not in there:
+            world.fault("loss", f"{key} landed, was not deleted, and is no version")
+
+
+def _rebuilt(world: World, reader: Repository, rows: DictRows) -> None:
+    """A clone that has only the remote rebuilds every live version, byte by byte."""
+    session = reader.session
+    for row in rows.find("version"):
+        if not row["live"]:
+            continue
+        what = f"v{row['number']} ({row['digest'][:8]})"
+        try:
+            require_objects(session, list(missing_here(session, row["digest"])), what)
+            held = {
+                entry.path: session.avc.store.read(str(entry.digest)) for entry in walk(row["digest"], session.node)
+            }
+            for name in ("description", "metadata"):
+                if row[name] is not None:
+                    session.node(row[name])
+        except AvcError as error:
+            world.fault("loss", f"{what}: {error.message}")
+            continue
+        wanted = world.contents.get(row["digest"])
+        if wanted is not None and held != {f"o{number}": content(number) for number in wanted}:
+            world.fault("loss", f"{what} is other content: {sorted(held)}")
+
+
+def _state(rows: Any) -> dict[str, list[dict[str, Any]]]:
+    """What everybody must agree on."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for table in ("artifact", "version", "alias", "tag", "setting", "produced"):
+        found[table] = [
+            {name: value for name, value in row.items() if name not in ("op", "provisional", "at")}
+            for row in rows.find(table)
+        ]
+    return found
+
+
+def _clones(world: World, rows: DictRows) -> None:
+    """Clones that have fetched show origin's versions under origin's numbers, and have what they never pushed."""
+    for name in CLONES:
+        with world.open(name) as repository:
+            repository.fetch()
+            session = repository.session
+            mine = {(row["artifact"], row["number"]): row for row in session.index.rows.find("version")}
+            for row in rows.find("version"):
+                here = mine.get((row["artifact"], row["number"]))
+                if row["live"] and (here is None or here["digest"] != row["digest"]):
+                    world.fault("diverge", f"v{row['number']} of origin is something else for {name}")
+            for row in session.index.rows.find("version", provisional=1):
+                if row["live"]:
+                    _still_there(world, repository, row)
+
+
+def _still_there(world: World, repository: Repository, row: dict[str, Any]) -> None:
+    """What was never pushed has its bytes somewhere, unless it never had them here and nobody could have saved them."""
+    session, name = repository.session, repository.session.author
+    try:
+        lacking = list(missing_here(session, row["digest"]))
+        require_objects(session, lacking, "the check")
+    except MissingObject as error:
+        made = world.commits.get((name, row["digest"]))
+        if made is None or error.digest in made.stored or _could_be_saved(world, name, made.step, error.digest):
+            world.fault("local", f"{name}, unpushed {row['digest'][:8]}: {error.message}")
+        else:
+            world.met["unpushed bytes gone before anybody looked"] += 1
+
+
+def _could_be_saved(world: World, name: str, since: int, digest: Digest) -> bool:
+    """Whether *name* has read the log when a copy was condemned and still there (protocol P6)."""
+    for file, condemned in _condemned(world, digest).items():
+        removed = world.removed.get(f"packs/{file}", world.scheduler.steps + 1)
+        if any(who == name and max(since, condemned) <= first and last < removed for who, first, last in world.fetches):
+            return True
+    return False
+
+
+def _condemned(world: World, digest: Digest) -> dict[str, int]:
+    """The condemned files that hold an object, with the step in which they were condemned."""
+    held, steps = set[str](), dict[str, int]()
+    for entry in entries(world):
+        for file in entry.index:
+            data = (world.place / "remote" / "index" / file["id"]).read_bytes()
+            held.update(place.file for place in decode_places(data, "an index") if place.digest == digest)
+        for record in entry.records:
+            if record["kind"] == "condemn":
+                step = world.landed[f"log/{entry_name(entry.n)}"]
+                steps.update((name, step) for name in record["files"] if name in held)
+    return steps
+
+
+def _drained(world: World) -> None:
+    """When all have pushed what they had, and fetched, all agree, and with an index made anew."""
+    states: dict[str, Any] = {}
+    for name in CLONES:
+        with world.open(name) as repository:
+            try:
+                repository.push(force=True)
+            except Conflict as error:
+                world.fault("error", f"{name} cannot push in the end: {error.message}")
+            except AvcError as error:
+                world.met[f"last push: {type(error).__name__}"] += 1
+    for name in CLONES:
+        with world.open(name) as repository:
+            repository.fetch()
+            index = repository.session.index
+            if list(index.pending()):
+                continue
+            states[name] = _state(index.rows)
+            index.rebuild()
+            if _state(index.rows) != states[name]:
+                world.fault("diverge", f"the index of {name} made anew is another one")
+    first = next(iter(states.values()), None)
+    for name, state in states.items():
+        for table, rows in state.items():
+            if first is not None and rows != first[table]:
+                world.fault("diverge", f"{name} has other rows of '{table}': {rows} and {first[table]}")

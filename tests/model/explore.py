@@ -1,0 +1,51 @@
+"""``explore(seed)``: one schedule from beginning to end, and what went wrong in it.
+
+python -m tests.model.explore 4711          one schedule again, told
+python -m tests.model.explore 0 1000        many, with what they did
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import Counter
+
+from tests.model.checks import check
+from tests.model.players import Client, Collector
+from tests.model.world import CLONES, COLLECTORS, Template, World, modelled
+
+
+@functools.cache
+def template() -> Template:
+    """What every schedule of this process begins with."""
+    return Template()
+
+
+def explore(seed: int) -> World:
+    """Play the schedule that *seed* draws, and check it."""
+    made = template()
+    with made.copy() as place, modelled(seed):
+        world = World(place, seed, made.contents)
+        collectors = [Collector(world, name, grace) for name, grace in zip(COLLECTORS, ("0s", "8m"), strict=True)]
+        world.play(*[Client(world, name) for name in CLONES], *collectors)
+        check(world)
+        return world
+
+
+def main(seeds: range) -> None:
+    """Play *seeds* and print what was bad, and what they did."""
+    bad, met = Counter[str](), Counter[str]()
+    for seed in seeds:
+        world = explore(seed)
+        met.update(world.met)
+        for kind, what in world.bad.items():
+            bad[kind] += 1
+            print(f"seed {seed}: {kind}: {what}", flush=True)
+    print(f"{len(seeds)} schedules: {dict(bad) or 'nothing bad'}")
+    for name, count in sorted(met.items()):
+        print(f"{count:8} {name}")
+
+
+if __name__ == "__main__":
+    first, *last = map(int, sys.argv[1:])
+    main(range(first, last[0] if last else first + 1))
