@@ -120,6 +120,10 @@ def put_in(session: Session, place: DraftPlace, target: Target, part: Part, root
     """Put *part*, whose manifest is *root*, into the open draft, or open one; the caller holds the store's lock."""
     draft = _opened(place, target)
     attempt = _put(session, place, draft, part, (root, part.texts))
+    for _ in range(TRIES):
+        if place.holds(place.parts(draft.id), attempt):
+            break
+        attempt = _put(session, place, draft, part, (root, part.texts), again=True)
     _tell(session, place, target, draft, attempt)
     if place.parts(draft.id).is_closing():
         _insist(place, target, draft, attempt)
@@ -139,17 +143,31 @@ def _opened(place: DraftPlace, target: Target) -> DraftState:
     return draft
 
 
-def _put(session: Session, place: DraftPlace, draft: DraftState, part: Part, whole: tuple[Digest, Texts]) -> Attempt:
-    """Create the writer's next attempt; the one that is there if this brings nothing new."""
+def _put(
+    session: Session,
+    place: DraftPlace,
+    draft: DraftState,
+    part: Part,
+    whole: tuple[Digest, Texts],
+    *,
+    again: bool = False,
+) -> Attempt:
+    """Create the writer's next attempt; the one that is there if this brings nothing new.
+
+    With *again* what is there was condemned: it is sent anew, all of it, as one more attempt.
+    """
     parts, unanswered = place.parts(draft.id), 0
     for _ in range(TRIES):
         last = parts.last(part.writer)
         if last is not None and last.attempt >= MOST_ATTEMPTS - 1:
             raise Conflict(f"run '{part.writer}' has put in {MOST_ATTEMPTS} parts", hint="go on in another run")
         attempt = _next(session, place, parts, part, whole, last) if last else _first(session, draft, part, whole)
-        if attempt == last:
-            return attempt
-        index = place.send(attempt.root, last.root if last else None, parts, attempt.directory)
+        if attempt == last and last is not None:
+            if not again:
+                return attempt
+            attempt = replace(last, attempt=last.attempt + 1)
+        before = last.root if last and not again else None
+        index = place.send(attempt.root, before, parts, attempt.directory)
         attempt = replace(attempt, run=place.known(part.writer), index=index)
         try:
             if parts.create(attempt):

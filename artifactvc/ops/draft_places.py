@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 from artifactvc.core.compare import diff, new_nodes, new_objects
@@ -21,13 +21,14 @@ from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
 from artifactvc.core.manifest import Read
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
-from artifactvc.core.parts import Attempt, IndexFile
+from artifactvc.core.parts import Attempt, IndexFile, writer_directory
 from artifactvc.core.records import Row, Rows, condemned_index, holder
 from artifactvc.errors import (
     BadManifest,
     DigestMismatch,
     OutcomeUnknown,
     ReadOnly,
+    RemoteMissing,
     RemoteRefused,
     RemoteUnavailable,
     StorageError,
@@ -39,12 +40,13 @@ from artifactvc.ops.sending import send_objects
 from artifactvc.ops.session import Session, append, storing
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
-from artifactvc.storage.packs import decode_object
+from artifactvc.storage.packs import SMALL, decode_object
 from artifactvc.storage.parts import Listing, Parts, local_parts
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.storage.settings import get_dotted
 from artifactvc.util import backoff
+from artifactvc.util.files import temporary
 from artifactvc.util.hashing import digest_bytes
 
 #: How often an entry is planned again when others are faster.
@@ -81,6 +83,9 @@ class DraftPlace(Protocol):
 
     def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
         """Put the objects of a part where who finishes finds them, those of *before* excepted."""
+
+    def holds(self, parts: Parts, attempt: Attempt) -> bool:
+        """Whether what ``send`` relied on is still there, asked once *attempt* names it."""
 
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts, their manifests readable here and checked."""
@@ -140,6 +145,10 @@ class Here:
         """Nothing: all processes share the store."""
         return None
 
+    def holds(self, parts: Parts, attempt: Attempt) -> bool:
+        """Yes: the caller holds the store's lock."""
+        return True
+
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts; their manifests were built here."""
         return parts.read(listing)
@@ -167,6 +176,7 @@ class Origin:
         self._files: dict[str, list[Place]] = {}  # the same by stored file: an index names all of a file or nothing
         self._index: tuple[dict[str, Any], ...] = ()  # of the entry that is to come
         self._verified = False
+        self._known_dead: int | None = None  # stored files that were condemned when it was decided what to send
 
     @property
     def rows(self) -> Rows:
@@ -272,16 +282,66 @@ class Origin:
         session = self._session
         absent = [d for batch in batches(lacking) for d in set(batch) - session.avc.store.has(batch)]
         if absent:
+            brought = self._bring_from_parts(absent)
+            absent = [digest for digest in absent if digest not in brought]
+        if absent:
             require_objects(session, absent, "the version that is built")
         sent = send_objects(session, self._remote, list(lacking), self._pushed)
         return [place for file in sent for place in file]
 
     def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
         """Send what origin lacks of a part, and beside the part where it is."""
+        self._known_dead = len(self._condemned())
         lacking = self._lacking(_brought(root, before, self._session.node))
         if not lacking:
             return None
         return parts.store_index(directory, self._pushed, self._upload(lacking))
+
+    def holds(self, parts: Parts, attempt: Attempt) -> bool:
+        """Read the log again: a gc that did not see the part may have condemned what it relies on (protocol P2).
+
+        From now on gc sees the part, and condemns nothing that it names.
+        """
+        if self._known_dead is None:  # nothing was sent: the part was there before
+            return True
+        self.read()
+        if len(self._condemned()) == self._known_dead:
+            return True
+        own = {writer_directory(attempt.writer): list(range(attempt.attempt + 1))}
+        self._note(parts.places(parts.read_all(own)))
+        return not self._lacking(_brought(attempt.root, None, self._session.node))
+
+    def _bring_from_parts(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Copy objects that only parts name from where they are, condemned or not, while they are there (P6)."""
+        places = [self._places[digest] for digest in digests if digest in self._places]
+        whole = [place for place in places if place.length > SMALL and place.offset == 0 and place.codec == 0]
+        sliced = [place for place in places if place not in whole]
+        session, transport = self._session, self._remote.transport
+        got: set[Digest] = set()
+        with suppress(RemoteMissing), storing(session) as writer:
+            for _, data in self._slices(sliced):
+                got.add(writer.put(data))
+            for place in whole:
+                staged = temporary(session.avc.tmp, "down")
+                try:
+                    transport.download(f"packs/{place.file}", staged, place.length)
+                    writer.adopt_object(staged, place.digest)
+                finally:
+                    staged.unlink(missing_ok=True)
+                got.add(place.digest)
+        return got
+
+    def _slices(self, places: Sequence[Place]) -> Iterator[tuple[Place, bytes]]:
+        """Objects out of packs, each checked."""
+        wanted = [(f"packs/{place.file}", place.offset, place.stored) for place in places]
+        for position, data in self._remote.transport.read_ranges(wanted):
+            place = places[position]
+            where = f"'{place.file}' of remote '{self._remote.name}'"
+            unpacked = decode_object(memoryview(data), place.codec, place.length, where)
+            actual = digest_bytes(unpacked)
+            if actual != place.digest:
+                raise DigestMismatch(place.digest, actual, where)
+            yield place, unpacked
 
     def require(self, root: Digest, live: Sequence[Digest]) -> None:
         """Nothing: what is nowhere is found when it is to be delivered."""
@@ -344,15 +404,8 @@ class Origin:
             raise BadManifest(f"a manifest node is larger than {MAX_NODE} bytes")
         if not places:
             return
-        wanted = [(f"packs/{place.file}", place.offset, place.stored) for place in places]
-        with storing(self._session) as writer:
-            for position, data in self._remote.transport.read_ranges(wanted):
-                place = places[position]
-                where = f"'{place.file}' of remote '{self._remote.name}'"
-                node = decode_object(memoryview(data), place.codec, place.length, where)
-                actual = digest_bytes(node)
-                if actual != place.digest:
-                    raise DigestMismatch(place.digest, actual, where)
+        with suppress(RemoteMissing), storing(self._session) as writer:  # what is gone is missed when it is read
+            for _, node in self._slices(places):
                 writer.put_node(node)
 
 

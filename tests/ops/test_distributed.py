@@ -759,12 +759,50 @@ def test_what_was_condemned_meanwhile_is_sent_again_or_missed(shared, tmp_path):
     """No version without its bytes (protocol P2, P3): who has them sends them anew, who has not is told."""
     put(shared.one, "r1", {"a": "1" * 200_000})
     packs = tmp_path / "remote" / "packs"
-    condemn(shared, [path.relative_to(packs).as_posix() for path in packs.rglob("*") if path.is_file()])
+    files = [path for path in packs.rglob("*") if path.is_file()]
+    condemn(shared, [path.relative_to(packs).as_posix() for path in files])
+    for path in files:
+        path.unlink()
     told(MissingObject, lambda: end(shared.other, "r2"))
     assert live(shared.other) == []
     found = end(shared.one, "r2")
     shared.other.pull()
     assert content(shared.other, latest(shared.other)) == content(shared.one, found) == {"a": "1" * 200_000}
+
+
+def test_who_lacks_the_bytes_copies_them_from_a_condemned_file(shared, tmp_path):
+    """While it is there (protocol P6); what was copied stands in files that are not condemned."""
+    put(shared.one, "r1", {"a": "1" * 200_000, "b": "small"})
+    packs = tmp_path / "remote" / "packs"
+    files = [path for path in packs.rglob("*") if path.is_file()]
+    condemn(shared, [path.relative_to(packs).as_posix() for path in files])
+    found = end(shared.other, "r2")
+    for path in files:
+        path.unlink()
+    third = clone(tmp_path / "remote", tmp_path / "third")
+    third.pull()
+    assert content(third, latest(third)) == content(shared.other, found) == {"a": "1" * 200_000, "b": "small"}
+
+
+def test_a_condemnation_between_sending_and_the_part_is_seen(shared, tmp_path, monkeypatch):
+    """A part whose files were condemned and removed before it named them is sent again (protocol P2)."""
+    packs = tmp_path / "remote" / "packs"
+    seen = []
+
+    def lost() -> None:
+        if not seen:
+            seen.extend(path for path in packs.rglob("*") if path.is_file())
+            condemn(shared, [path.relative_to(packs).as_posix() for path in seen])
+            for path in seen:
+                path.unlink()
+
+    between(monkeypatch, Parts, "create", lost, before=True)
+    put(shared.one, "r1", {"a": "1" * 200_000})
+    assert seen
+    end(shared.other, "r2")
+    third = clone(tmp_path / "remote", tmp_path / "third")
+    third.pull()
+    assert content(third, latest(third)) == {"a": "1" * 200_000}
 
 
 def test_a_condemnation_while_it_is_finished_is_seen(shared, tmp_path, monkeypatch):
