@@ -8,7 +8,7 @@ JOBS ?= 2
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test lint format soak bench docs clean
+.PHONY: help install azurite demo test lint format soak bench docs clean
 
 help:
 	@echo "make demo    two versions of real files: add, commit, push, clone, checkout, compared with diff -r"
@@ -26,6 +26,21 @@ $(READY): pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
 	touch $(READY)
 
+# Microsoft's emulator of Azure's blob storage, for the tests that need one; without npm they are skipped.
+# Of this version, since later ones need a newer node than Debian has.
+AZURITE_VERSION := 3.35.0
+AZURITE := $(VENV)/azurite/.ready-$(AZURITE_VERSION)
+
+azurite: $(AZURITE)
+
+$(AZURITE): | $(READY)
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-audit --no-fund --omit=optional --prefix $(VENV)/azurite azurite@$(AZURITE_VERSION) \
+		&& touch $@ || echo "make: npm could not bring azurite; what needs it is skipped"; \
+	else \
+		echo "make: there is no npm to bring azurite; what needs it is skipped"; \
+	fi
+
 demo: $(READY)
 	$(BIN)/python demo/demo.py
 
@@ -34,7 +49,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict artifactvc
 
-test: lint
+test: lint azurite
 	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadscope) $(ARGS)
 
 format: $(READY)
