@@ -143,7 +143,10 @@ def uses(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_only_the_command_line_talks():
-    """Below `cli` nothing prints, asks or exits; below `sdk` nothing reads the environment or knows a terminal."""
+    """Below `cli` nothing prints, asks or exits; below `sdk` nothing reads the environment or knows a terminal.
+
+    But for `storage/credentials.py`: the environment is where the clouds' own tools keep credentials.
+    """
     never = {"print()", "input()", "exit()", "sys.exit", "sys.stdout", "sys.stdin"}
     below_sdk = {"os.environ", "os.getenv", "os.environb", "sys.stderr", "sys.argv"}
     wrong = []
@@ -151,7 +154,7 @@ def test_only_the_command_line_talks():
         layer = layer_of(module)
         if not layer or layer in ON_SCREEN or path.name == "__main__.py":
             continue
-        banned = never if layer == "sdk" else never | below_sdk
+        banned = never if layer == "sdk" or path.name == "credentials.py" else never | below_sdk
         wrong += [f"{path.relative_to(ROOT)}:{line} uses {name}" for line, name in uses(path) if name in banned]
         text = path.read_text(encoding="utf-8")
         wrong += [f"{path.relative_to(ROOT)} imports click"] * bool(re.search(r"^\s*(import|from) click\b", text, re.M))

@@ -12,6 +12,12 @@ from artifactvc.util.text import escape, format_size
 
 COMMANDS: Final[dict[str, click.Command]] = {}
 _REMOTE: Final[dict[str, click.Command]] = {}
+_TRANSPORT: Final = click.option(
+    "--transport",
+    type=click.Choice(["auto", "fsspec"]),
+    default="auto",
+    help="Library for object storage: the quickest there is for it, or fsspec's.",
+)
 
 
 @group("remote")
@@ -28,13 +34,14 @@ COMMANDS["remote"] = remote
 @command(_REMOTE, "add")
 @click.argument("name")
 @click.argument("url", type=click.Path(readable=False))
-@click.option("--endpoint-url", metavar="U", help="Address of an S3 server that is not AWS.")
+@click.option("--endpoint-url", metavar="U", help="Address of a server that is not the cloud's own.")
 @click.option("--profile", metavar="P", help="Profile of the credentials file.")
 @click.option("--region", metavar="R", help="Region of the bucket.")
+@_TRANSPORT
 @click.option("--single-writer", is_flag=True, help="Allow storage on which only one clone may safely push.")
 def remote_add(
     shared: Shared, name: str, url: str, endpoint_url: str | None, profile: str | None, region: str | None,
-    single_writer: bool,
+    transport: str, single_writer: bool,
 ) -> None:  # fmt: skip
     """Add a remote: a directory, or s3://bucket/path.
 
@@ -43,7 +50,7 @@ def remote_add(
     """
     from artifactvc.sdk.repository import RemoteOptions
 
-    options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region)
+    options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region, client=transport)
     result = shared.repository.remote_add(name, url, options=options, single_writer=single_writer)
     if not shared.answer("remote add", result):
         marks = [mark for mark, is_so in (("origin", result.origin), ("read-only", result.read_only)) if is_so]
@@ -201,19 +208,21 @@ def fetch(shared: Shared, remote_name: str | None) -> None:
 @command(COMMANDS, "clone")
 @click.argument("url", type=click.Path(readable=False))
 @click.argument("directory", required=False, type=click.Path(readable=False), metavar="[DIR]")
-@click.option("--endpoint-url", metavar="U", help="Address of an S3 server that is not AWS.")
+@click.option("--endpoint-url", metavar="U", help="Address of a server that is not the cloud's own.")
 @click.option("--profile", metavar="P", help="Profile of the credentials file.")
 @click.option("--region", metavar="R", help="Region of the bucket.")
+@_TRANSPORT
 def clone(
-    shared: Shared, url: str, directory: str | None, endpoint_url: str | None, profile: str | None, region: str | None
-) -> None:
+    shared: Shared, url: str, directory: str | None, endpoint_url: str | None, profile: str | None, region: str | None,
+    transport: str,
+) -> None:  # fmt: skip
     """Make a repository from a remote.
 
     The log is read; bytes come with pull, checkout and get.
     """
     from artifactvc.sdk.repository import RemoteOptions, Repository
 
-    options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region)
+    options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region, client=transport)
     repository, result = Repository.clone(url, directory, options=options, progress=shared.progress())
     shared.adopt(repository)
     if not shared.answer("clone", result):

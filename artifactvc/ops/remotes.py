@@ -31,7 +31,7 @@ from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.probe import open_transport, probe
-from artifactvc.storage.remote import Remote, describe, read_description
+from artifactvc.storage.remote import Remote, describe, read_description, transport_of
 from artifactvc.storage.transport import RemoteOptions
 
 
@@ -72,6 +72,7 @@ def add(
     table: dict[str, Any] = {"url": url, "id": body["id"]}
     given = {"endpoint_url": options.endpoint_url, "profile": options.profile, "region": options.region}
     table |= {key: value for key, value in given.items() if value}
+    table |= {"transport": options.client} if options.client != RemoteOptions.client else {}
     table |= {"read_only": True} if found.read_only else {}
     table |= {"single_writer": True} if single_writer else {}
     twin = next((other for other, held in avc.remotes.items() if held["id"] == body["id"]), None)
@@ -168,10 +169,7 @@ def set_url(session: Session, name: str, url: str) -> RemoteInfo:
     held = info(session, remote_name(session, name))
     url = absolute_url(url)
     table = dict(session.avc.remotes[name])
-    options = RemoteOptions(
-        endpoint_url=table.get("endpoint_url"), profile=table.get("profile"), region=table.get("region")
-    )
-    body = read_description(open_transport(url, options))
+    body = read_description(transport_of(table | {"url": url}))
     if body is None or body["id"] != held.id:
         raise RemoteMissing(
             f"'{url}' is not the remote '{name}'",

@@ -17,6 +17,7 @@ from artifactvc.errors import (
     UnsafeRemote,
     UsageError,
 )
+from artifactvc.storage.objectplace import parse_place
 from artifactvc.storage.transport import RemoteOptions, Transport
 from artifactvc.util.text import escape
 
@@ -39,10 +40,11 @@ def open_transport(url: str, options: RemoteOptions) -> Transport:
         from artifactvc.storage.directory import DirectoryTransport
 
         return DirectoryTransport(Path(rest if separator else url), options)
-    if scheme == "s3":
-        from artifactvc.storage.s3 import S3Transport
+    place = parse_place(url)
+    if place is not None and place.kind == "s3":
+        from artifactvc.storage.objectstore import open_store
 
-        return S3Transport(rest, options)
+        return open_store(place, options)
     raise UsageError(
         f"'{escape(scheme)}://' is not a kind of remote that this version can reach",
         hint="use a directory or s3://bucket/path",

@@ -444,10 +444,11 @@ def test_an_address_says_its_kind(tmp_path):
     assert (message, hint) == ("an S3 remote needs a bucket", "write s3://bucket/path")
 
 
-def test_s3_without_its_package_says_what_to_install(monkeypatch):
-    """Where s3fs is not installed, the first use says how to install it."""
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    transport = open_transport("s3://bucket", RemoteOptions())
+@pytest.mark.parametrize(("client", "package"), [("auto", "obstore.store"), ("fsspec", "s3fs")])
+def test_s3_without_its_package_says_what_to_install(client, package, monkeypatch):
+    """Where a library is not installed, the first use says how to install it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    transport = open_transport("s3://bucket", RemoteOptions(client=client))
     message, hint = refused(MissingExtra, lambda: transport.read("avc.json", limit=9))
     assert (message, hint) == ("a remote at s3:// needs the extra 's3'", "pip install 'artifactvc[s3]'")
 
@@ -546,7 +547,10 @@ def test_no_credentials_are_asked_for(on_moto, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     message, hint = refused(RemoteRefused, lambda: on_moto.open().read("avc.json", limit=9))
-    assert message == f"there are no credentials for 'avc.json' at '{on_moto.url}': Unable to locate credentials"
+    assert message == (
+        f"there are no credentials for '{on_moto.url}': looked in AWS_ACCESS_KEY_ID, in ~/.aws/credentials and"
+        " ~/.aws/config (profile 'default'), and for a role of this machine"
+    )
     assert hint == "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile"
 
 
