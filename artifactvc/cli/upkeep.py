@@ -77,7 +77,7 @@ def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool
 
 def _gc_remote(shared: Shared, name: str, grace: str | None, dry_run: bool, force: bool) -> None:
     result = shared.repository.gc_remote(name, grace=grace, dry_run=dry_run, force=force)
-    if shared.answer("gc remote", result):
+    if shared.answer("gc", result):
         return
     would = "would " if dry_run else ""
     for ref in result.expired:

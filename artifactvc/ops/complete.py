@@ -69,6 +69,9 @@ def require_complete(
     if lacking:
         elsewhere = held_by_remotes(session.avc, lacking)
         gone = [digest for digest in lacking if digest not in elsewhere]
+        if gone:  # the last copy may be condemned: it is brought here while it exists (protocol P6)
+            brought = session.fetch_objects(session, gone)
+            gone = [digest for digest in gone if digest not in brought]
         if gone:
             raise MissingObject(
                 gone[0],

@@ -27,7 +27,7 @@ from artifactvc.core.model import Digest
 from artifactvc.core.parts import OPEN
 from artifactvc.core.records import condemned_index
 from artifactvc.core.results import CollectedRemote, RemovedFile
-from artifactvc.errors import Corrupt, MissingObject, ReadOnly, StorageError
+from artifactvc.errors import Corrupt, MissingObject, ReadOnly, RemoteMissing, StorageError
 from artifactvc.ops import gc_rewrite
 from artifactvc.ops.draft_places import Origin
 from artifactvc.ops.expire import expired_records
@@ -118,6 +118,7 @@ def collect_remote(
     entry, plan = _condemn(session, remote, files, ages, dry_run=dry_run)
     survey = _survey(session, remote, files)
     landed = _landed(remote)
+    ages.now = max(ages.now, *landed.values(), 0.0)  # by the same clock, and one of these entries is our own
     removed, waiting, spared = _settle(survey, ages, landed)
     dropped = 0
     if not dry_run:
@@ -260,7 +261,7 @@ def _objects(session: Session, remote: Remote, root: Digest, what: str, seen: li
     try:
         for found, _ in new_objects(root, seen[-2:], session.node):
             yield bytes.fromhex(found)
-    except (MissingObject, Corrupt) as error:
+    except (MissingObject, RemoteMissing, Corrupt) as error:
         raise Corrupt(
             f"{what} cannot be read ({error.message}): nothing was condemned",
             hint=f"run 'avc fsck {remote.name} --repair' first",

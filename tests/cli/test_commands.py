@@ -232,6 +232,7 @@ def test_json_of_every_command(avc):
         remote add first ../first; remote add second ../second; remote list; remote origin second; remote origin first
         push --dry-run; push; push; push second; fetch; fetch second; pull --dry-run; pull; status; show data
         clone ../first ../clone; remote set-url second ../second; remote remove second; gc --dry-run; gc --grace 1s
+        gc first --dry-run; gc first --grace 0s
     """
     for line in re.split(r"[;\n]", script):
         if line.strip():
