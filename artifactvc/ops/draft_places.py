@@ -295,7 +295,8 @@ class Origin:
         lacking = self._lacking(_brought(root, before, self._session.node))
         if not lacking:
             return None
-        return parts.store_index(directory, self._pushed, self._upload(lacking))
+        # A name of its own each time: a part that was given up may yet land, and names the index it was sent with.
+        return parts.store_index(directory, secrets.token_hex(8), self._upload(lacking))
 
     def holds(self, parts: Parts, attempt: Attempt) -> bool:
         """Read the log again: a gc that did not see the part may have condemned what it relies on (protocol P2).

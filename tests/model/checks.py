@@ -14,17 +14,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import LogEntry, decode_entry
 from artifactvc.core.manifest import walk
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
 from artifactvc.errors import AvcError, Conflict, MissingObject
+from artifactvc.ops import distributed, resolve
 from artifactvc.ops.complete import missing_here
+from artifactvc.ops.distributed import Part
+from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.transfer import require_objects
 from artifactvc.sdk.repository import Repository
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote_index import decode_places
 from tests.core.test_records import DictRows
+from tests.model.players import BUILT
 from tests.model.world import CLONES, READER, World, content
 
 BAD = ("loss", "local", "twonames", "diverge", "wrongref", "refused", "livelock", "error")
@@ -45,7 +50,10 @@ def check(world: World) -> None:
     _landed(world, log, rows)
     with world.open(READER) as reader:
         reader.fetch()
+        _finished(world, reader)
+        rows = _folded(world, entries(world))
         _rebuilt(world, reader, rows)
+    _meant(world, log)
     _clones(world, rows)
     _drained(world)
 
@@ -77,9 +85,43 @@ def _landed(world: World, log: list[LogEntry], rows: DictRows) -> None:
             world.fault("loss", f"{key} landed, was not deleted, and is no version")
 
 
-def _rebuilt(world: World, reader: Repository, rows: DictRows) -> None:
-    """A clone that has only the remote rebuilds every live version, byte by byte."""
+def _finished(world: World, reader: Repository) -> None:
+    """When a version that many build is finished in the end, every part whose writer was told so is in one."""
     session = reader.session
+    try:
+        nothing = Part("run-reader", Prepared(BUILT.name, BUILT.type), None, {})
+        distributed.finish(session, BUILT, nothing, (), None)
+    except Conflict:
+        world.met["nothing left to finish"] += 1
+    except AvcError as error:
+        world.fault("loss", f"parts that are in cannot be finished: {error.message}")
+    artifact = resolve.find_artifact(session, BUILT.name)
+    found = session.index.rows.find("version", artifact=artifact["id"]) if artifact else []
+    paths = {entry.path for row in found for entry in walk(row["digest"], session.node)}
+    if world.parts - paths:
+        world.fault("loss", f"parts were in, and are in no version: {sorted(world.parts - paths)}")
+
+
+def _meant(world: World, log: list[LogEntry]) -> None:
+    """An alias stands at what its user meant, whatever numbers moved in between."""
+    wishes: dict[str, Digest | None] = {}
+    for name in CLONES:
+        for n, path in enumerate(sorted((world.place / name / ".artifacts" / "log").glob("*.json"))):
+            entry = decode_entry(path.read_bytes(), n)
+            for position, record in enumerate(entry.records):
+                if record["kind"] == "alias":
+                    wishes[entry.record_id(position)] = record["set"]["digest"]
+    for entry in log:
+        for position, record in enumerate(entry.records):
+            record_id = entry.record_id(position)
+            if record["kind"] == "alias" and wishes.get(record_id) not in (None, record["set"]["digest"]):
+                world.fault("wrongref", f"alias '{record['alias']}' in entry {entry.n}")
+
+
+def _rebuilt(world: World, reader: Repository, rows: DictRows) -> None:
+    """A clone that has only the remote rebuilds every live version, byte by byte, and from copies that stay."""
+    session = reader.session
+    remote, packs = session.remote("origin"), world.place / "remote" / "packs"
     for row in rows.find("version"):
         if not row["live"]:
             continue
@@ -89,9 +131,14 @@ def _rebuilt(world: World, reader: Repository, rows: DictRows) -> None:
             held = {
                 entry.path: session.avc.store.read(str(entry.digest)) for entry in walk(row["digest"], session.node)
             }
-            for name in ("description", "metadata"):
-                if row[name] is not None:
-                    session.node(row[name])
+            texts = [row[name] for name in ("description", "metadata") if row[name] is not None]
+            for digest in texts:
+                session.node(digest)
+            objects = {digest for digest, _ in new_objects(row["digest"], (), session.node)} | set(texts)
+            stored = remote.locate(objects)
+            gone = [d for d in objects if d not in stored or not (packs / stored[d].file).is_file()]
+            if gone:
+                world.fault("loss", f"{what}: {len(gone)} objects have no copy that is not condemned")
         except AvcError as error:
             world.fault("loss", f"{what}: {error.message}")
             continue
@@ -139,6 +186,8 @@ def _still_there(world: World, repository: Repository, row: dict[str, Any]) -> N
             world.fault("local", f"{name}, unpushed {row['digest'][:8]}: {error.message}")
         else:
             world.met["unpushed bytes gone before anybody looked"] += 1
+    except AvcError as error:
+        world.fault("loss", f"{name}, unpushed {row['digest'][:8]}: {error.message}")
 
 
 def _could_be_saved(world: World, name: str, since: int, digest: Digest) -> bool:

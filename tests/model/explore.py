@@ -6,12 +6,15 @@ python -m tests.model.explore 0 1000        many, with what they did
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections import Counter
 
+from artifactvc.errors import AvcError
 from tests.model.checks import check
 from tests.model.players import Client, Collector
+from tests.model.switches import without
 from tests.model.world import CLONES, COLLECTORS, Template, World, modelled
 
 
@@ -26,14 +29,22 @@ def explore(seed: int) -> World:
     made = template()
     with made.copy() as place, modelled(seed):
         world = World(place, seed, made.contents)
-        collectors = [Collector(world, name, grace) for name, grace in zip(COLLECTORS, ("0s", "8m"), strict=True)]
+        collectors = [Collector(world, name, grace) for name, grace in zip(COLLECTORS, ("0s", "40m"), strict=True)]
         world.play(*[Client(world, name) for name in CLONES], *collectors)
-        check(world)
+        try:
+            check(world)
+        except AvcError as error:
+            world.fault("error", f"{type(error).__name__}: {error.message}")
         return world
 
 
-def main(seeds: range) -> None:
-    """Play *seeds* and print what was bad, and what they did."""
+def main(seeds: range, rule: str | None = None) -> None:
+    """Play *seeds*, without *rule* if one is given, and print what was bad, and what they did."""
+    with without(rule) if rule else contextlib.nullcontext():
+        _play(seeds)
+
+
+def _play(seeds: range) -> None:
     bad, met = Counter[str](), Counter[str]()
     for seed in seeds:
         world = explore(seed)
@@ -47,5 +58,6 @@ def main(seeds: range) -> None:
 
 
 if __name__ == "__main__":
-    first, *last = map(int, sys.argv[1:])
-    main(range(first, last[0] if last else first + 1))
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    rules = [word for word in sys.argv[1:] if not word.isdigit()]
+    main(range(numbers[0], [*numbers, numbers[0] + 1][1]), *rules)

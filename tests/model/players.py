@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from artifactvc.core.compare import new_objects
-from artifactvc.core.entries import LogEntry, encode_entry
-from artifactvc.core.model import EMPTY, Digest
+from artifactvc.core.model import EMPTY
 from artifactvc.errors import AliasConflict, Conflict
+from artifactvc.ops import distributed, resolve, versions
 from artifactvc.ops.commit import CommitOptions
+from artifactvc.ops.distributed import Part, Target
 from artifactvc.ops.gc_remote import collect_remote
-from artifactvc.ops.push import create_entry
-from artifactvc.storage.remote import Remote
+from artifactvc.ops.prepare import Prepared
 from artifactvc.util.hashing import digest_bytes
 from tests.model.world import NAME, OBJECTS, Made, Player, World, commit, content
+
+BUILT = Target("demo", "built", "dataset", "nightly")
 
 
 class Client(Player):
@@ -22,21 +23,28 @@ class Client(Player):
         if rng.random() < 0.75:
             self.deed("commit", self.commit)
         for name, probability in (
-            ("delete", 0.3),
-            ("restore", 0.3),
-            ("alias", 0.3),
+            ("delete", 0.45),
+            ("restore", 0.4),
+            ("alias", 0.25),
             ("tag", 0.1),
             ("edit", 0.2),
+            ("keep", 0.1),
             ("expire", 0.1),
         ):
             if rng.random() < probability:
                 self.deed(name, getattr(self, name))
+        with self.mortal(0.2):
+            if rng.random() < 0.2:
+                self.deed("put in a part", self.put_in)
+            if rng.random() < 0.12:
+                self.deed("finish", self.finish)
         with self.mortal(0.25):
             if rng.random() < 0.3:
                 self.deed("fetch", self.repository.fetch)
             if rng.random() < 0.15:
                 self.deed("pull", self.repository.pull)
-            self.deed("push", self.push)
+            if rng.random() < 0.8:
+                self.deed("push", self.push)
         if rng.random() < 0.15:
             self.deed("gc here", lambda: self.repository.gc(grace="0s"))
 
@@ -47,13 +55,18 @@ class Client(Player):
         rng, world = self.rng, self.world
         objects = set(rng.sample(range(OBJECTS), rng.choice((1, 2, 2, 3))))
         base = EMPTY
+        dead = [world.contents[digest] for digest in self.versions(live=False)]
+        if dead and rng.random() < 0.25:  # what was deleted is made again
+            objects = set(rng.choice(dead))
         live = self.versions(live=True)
         if live and rng.random() < 0.35:
             base = rng.choice(live)
             objects = set(rng.sample(sorted(objects), rng.randint(0, 1)))
         aliases = ["best"] if rng.random() < 0.3 else []
         metadata = {"by": self.name, "n": world.scheduler.steps} if rng.random() < 0.4 else None
-        options = CommitOptions(metadata=metadata, aliases=aliases, tags=[self.name] if rng.random() < 0.2 else [])
+        ttl = rng.choice(("30m", "60m")) if rng.random() < 0.15 else None
+        tags = [self.name] if rng.random() < 0.2 else []
+        options = CommitOptions(metadata=metadata, aliases=aliases, tags=tags, ttl=ttl)
         made = commit(self.repository, objects, options, base)
         stored = {digest_bytes(content(number)) for number in objects} | {made}
         world.commits[self.name, made] = Made(world.scheduler.steps, frozenset(stored))
@@ -63,7 +76,8 @@ class Client(Player):
         """Digests of the versions that are live here, or of those that are deleted."""
         session = self.repository.session
         session.caught_up = False
-        rows = session.index.rows.find("version")
+        artifact = resolve.artifact(session, NAME)
+        rows = session.index.rows.find("version", artifact=artifact["id"])
         alive = {row["digest"] for row in rows if row["live"]}
         wanted = alive if live else {row["digest"] for row in rows} - alive
         return sorted(wanted)
@@ -81,7 +95,7 @@ class Client(Player):
         self.repository.restore(self._ref(live=False))
 
     def alias(self) -> None:
-        alias = self.rng.choice(("best", "good"))
+        alias = self.rng.choice(("best", "good", "latest"))
         self.repository.alias(self._ref(), [alias])
 
     def tag(self) -> None:
@@ -93,8 +107,32 @@ class Client(Player):
     def expire(self) -> None:
         self.repository.expire()
 
+    def _part(self, count: int) -> Part:
+        """Some objects, below a directory of this writer's own."""
+        prepared = Prepared(BUILT.name, BUILT.type)
+        for number in self.rng.sample(range(OBJECTS), count):
+            prepared.add_bytes(self.repository.session, content(number), f"{self.name}/o{number}")
+        return Part(f"run-{self.name}", prepared, None, {})
+
+    def put_in(self) -> None:
+        """A part of a version that many build; once it is in, it is in whatever comes of the draft."""
+        part = self._part(self.rng.choice((1, 2)))
+        distributed.upsert(self.repository.session, BUILT, part)
+        self.world.parts.update(entry.path for entry in part.prepared.entries(self.repository.session))
+
+    def finish(self) -> None:
+        distributed.finish(self.repository.session, BUILT, self._part(self.rng.choice((0, 1))), (), None)
+
+    def keep(self) -> None:
+        """Let a version that was to expire stay."""
+        session = self.repository.session
+        digest = self._ref().rpartition("@")[2]
+        artifact = resolve.artifact(session, NAME)
+        versions.save(session, artifact["id"], digest, versions.Changes(ttl="none"))
+
     def push(self) -> None:
         """All that is new; where a name conflicts, one of the ways that the error names."""
+        self.repository.session.remote("origin").transport.sent = 0  # type: ignore[attr-defined]
         try:
             self.repository.push()
         except AliasConflict:
@@ -107,6 +145,8 @@ class Client(Player):
     def pushed(self) -> None:
         """After a push that was acknowledged no version is left that origin does not have."""
         session = self.repository.session
+        if session.remote("origin").transport.sent > 5:  # type: ignore[attr-defined]
+            self.world.fault("livelock", f"{self.name} sent packs again and again in one push")
         session.caught_up = False
         left = [e.records[p] for e, p in session.index.pending() if e.records[p]["kind"] in ("version", "restore")]
         if left:
@@ -121,47 +161,7 @@ class Collector(Player):
         self.grace = grace
 
     def round(self) -> None:
-        for _ in range(self.rng.randint(0, 12)):
+        for _ in range(self.rng.randint(0, 20)):
             self.actor.pause()
         with self.mortal(0.2):
             self.deed("gc", lambda: collect_remote(self.repository.session, "origin", self.grace))
-
-
-class TinyCollector(Player):
-    """The least gc there can be: it stands in where the schedule is not about ``avc gc`` itself."""
-
-    def round(self) -> None:
-        with self.mortal(0.2):
-            self.deed("gc", self.collect)
-
-    def needed(self, remote: Remote) -> set[Digest]:
-        """Every object that a live version needs, as the log that *remote* has read says."""
-        wanted: set[Digest] = set()
-        for row in remote.rows.find("version"):
-            if row["live"]:
-                wanted.update(digest for digest, _ in new_objects(row["digest"], (), self.repository.session.node))
-                wanted.update(row[name] for name in ("description", "metadata") if row[name])
-        return wanted
-
-    def collect(self) -> None:
-        session = self.repository.session
-        remote = session.remote("origin")
-        while True:
-            remote.fetch()
-            n, before = remote.head()
-            condemned = {row["file"] for row in remote.rows.find("condemned")}
-            kept = {place.file for place in remote.locate(self.needed(remote)).values()}
-            listed = [file.name.removeprefix("packs/") for file in remote.transport.list_files("packs")]
-            files = [name for name in listed if name not in kept | condemned]
-            if not files:
-                return
-            record = {"kind": "condemn", "files": files}
-            entry = LogEntry(n + 1, f"{self.rng.getrandbits(128):032x}", session.avc.id, before, self.name,
-                             session.clock(), "gc", (record,))  # fmt: skip
-            data = encode_entry(entry)
-            if create_entry(remote, entry.n, data):
-                break
-        for _ in range(self.rng.randint(0, 8)):
-            self.actor.pause()
-        for name in files:
-            remote.transport.remove(f"packs/{name}")

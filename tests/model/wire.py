@@ -28,6 +28,7 @@ class Wire(Listing):
     def __init__(self, world: World, actor: Actor | None) -> None:
         self._world, self._actor, self._below = world, actor, world.directory
         self.url = world.directory.url
+        self.sent = 0  # packs
         self._silent = 0  # how many of the next requests get no answer: the network is away for a while
 
     def _gate(self) -> None:
@@ -95,6 +96,7 @@ class Wire(Listing):
         advance(len(data))
 
     def _store(self, name: str, data: bytes) -> None:
+        self.sent += name.startswith("packs/")
         self._below.upload(name, data)
         self._world.note_written(name)
 

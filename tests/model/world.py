@@ -46,7 +46,7 @@ from tests.model.wire import Wire
 from tests.support import ENVIRON, clone, new, origin
 
 T = TypeVar("T")
-OBJECTS = 8
+OBJECTS = 7
 CLONES = ("ann", "ben", "cid")
 COLLECTORS = ("gc1", "gc2")
 READER = "reader"
@@ -134,6 +134,7 @@ class World:
         self.removed: dict[str, int] = {}  # stored files by the step in which they went
         self.landed: dict[str, int] = {}  # log entries by the step in which they landed
         self.contents = dict(contents)  # objects of every version that anybody made
+        self.parts: set[str] = set()  # paths of versions that many build, whose writers were told that they are in
         self.bad: dict[str, str] = {}  # bad outcomes, each with what was seen first
         self.commits: dict[tuple[str, Digest], Made] = {}  # by clone and version: when, and what it stored itself
         self.fetches: list[tuple[str, int, int]] = []  # clone, first and last step of what has read the whole log
@@ -194,6 +195,12 @@ class World:
 _here = threading.local()
 
 
+def playing() -> World:
+    """The schedule that this thread takes part in."""
+    world: World = _here.wire._world
+    return world
+
+
 def _transport_of(table: dict[str, object], limits: Limits = NO_LIMITS) -> Wire:
     wire: Wire = _here.wire
     return wire
@@ -240,7 +247,7 @@ def modelled(seed: int) -> Iterator[None]:
 class Player:
     """One process after another in one repository; each may be killed."""
 
-    rounds = 3
+    rounds = 4
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
