@@ -19,15 +19,22 @@ _CONFIG: Final[dict[str, click.Command]] = {}
 
 
 @command(COMMANDS, "fsck")
+@click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
 @click.option("--full", is_flag=True, help="Hash every stored byte.")
-@click.option("--repair", is_flag=True, help="Mend what can be mended: from remotes, and the index anew.")
-def fsck(shared: Shared, full: bool, repair: bool) -> int:
+@click.option("--repair", is_flag=True, help="Mend what can be mended: here from remotes, REMOTE from here.")
+def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> int:
     """Check everything, and mend it.
 
-    Logs, index, drafts, manifests and objects. Exit code 1 if something is wrong and was
-    not repaired.
+    Here: logs, index, drafts, manifests and objects. Of a remote: its whole log as it stands
+    there, where its objects are, and that every one that is needed is there; with --full every
+    byte of them is read. Mending a remote stores anew what this repository or another remote
+    has, and never overwrites a sound file. Exit code 1 if something is wrong and was not repaired.
     """
-    result = shared.repository.fsck(full=full, repair=repair)
+    repository = shared.repository
+    if remote_name is None:
+        result = repository.fsck(full=full, repair=repair)
+    else:
+        result = repository.fsck_remote(remote_name, full=full, repair=repair)
     wrong = [problem for problem in result.problems if not problem.repaired]
     if not shared.answer("fsck", result):
         for problem in result.problems:
@@ -40,9 +47,11 @@ def fsck(shared: Shared, full: bool, repair: bool) -> int:
             f"{count(result.versions, 'version')}, {count(result.objects, 'object')} ({format_size(result.bytes)})"
         )
         verdict = "sound" if not wrong else count(len(wrong), "problem")
-        shared.say(f"checked {checked}, {how}: {verdict}")
+        where = f" on '{escape(result.remote)}'" if result.remote else ""
+        shared.say(f"checked {checked}{where}, {how}: {verdict}")
         if wrong and not repair:
-            shared.say("run 'avc fsck --full --repair' to mend what can be mended")
+            of = f" {escape(result.remote)}" if result.remote else ""
+            shared.say(f"run 'avc fsck{of} --full --repair' to mend what can be mended")
     return 1 if wrong else 0
 
 

@@ -323,14 +323,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Checked:
-    """``fsck``."""
+    """``fsck``, of what is here or of a remote."""
 
     versions: int
     objects: int
     bytes: int
     full: bool
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()  # records without effect, bytes that are only on a remote
+    notes: tuple[str, ...] = ()  # records without effect, bytes that are only on a remote, what gc will take
+    remote: str | None = None
 
 
 @dataclass(frozen=True)

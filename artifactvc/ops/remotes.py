@@ -30,6 +30,7 @@ from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
+from artifactvc.storage.kept import keep_description
 from artifactvc.storage.probe import open_transport, probe
 from artifactvc.storage.remote import Remote, describe, read_description, transport_of
 from artifactvc.storage.transport import RemoteOptions
@@ -79,6 +80,7 @@ def add(
     if twin is not None:
         session.say(f"'{name}' is the same remote as '{twin}'")
     _configure(session, lambda remotes: remotes.__setitem__(name, table))
+    keep_description(avc.remote_directory(body["id"]), body, avc.tmp)
     if avc.origin == name:
         avc.bindings.update(lambda artifacts: None, origin=url)
     return RemoteInfo(name, url, body["id"], avc.origin == name, found.read_only, single_writer, tuple(found.notes))

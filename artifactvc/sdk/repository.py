@@ -547,6 +547,14 @@ class Repository:
 
         return fsck.fsck(self._session, full=full, repair=repair)
 
+    def fsck_remote(self, remote: str, *, full: bool = False, repair: bool = False) -> results.Checked:
+        """Check a remote from the remote itself; with *full* every byte that is needed, with *repair* mend it."""
+        from artifactvc.ops import fetch, fsck_remote
+
+        name = fetch.remote_name(self._session, remote)
+        grace = str(self.config_get("gc.grace").value)
+        return fsck_remote.fsck_remote(self._session, name, grace, full=full, repair=repair)
+
     def gc(self, *, grace: str | None = None, dry_run: bool = False) -> results.Collected:
         """Move what nothing needs to the trash; remove what has been there for the grace."""
         from artifactvc.ops import gc

@@ -63,6 +63,14 @@ def encode_table(rows: Iterable[PackRow]) -> bytes:
     return b"".join([_ROW.pack(bytes.fromhex(r.digest), r.offset, r.stored, r.length, r.codec) for r in rows])
 
 
+def pack_end(rows: Iterable[PackRow]) -> bytes:
+    """Table and tail of the pack in which *rows* stand without gaps: what its file ends with."""
+    ordered = sorted(rows)
+    table = encode_table(ordered)
+    at = len(MAGIC) + sum(row.stored for row in ordered)
+    return table + _TAIL.pack(at, len(ordered), blake3(table).digest())
+
+
 def raw_rows(table: bytes) -> Iterator[RawRow]:
     """The rows of a table of our own, quickly."""
     return _ROW.iter_unpack(table)
@@ -191,10 +199,24 @@ def read_table(fd: int, what: str) -> list[PackRow]:
         raise BadPack(f"{what} is not a pack")
     if size < len(MAGIC) + _TAIL.size:
         raise BadPack(f"{what} is cut short")
-    at, count, check = _TAIL.unpack(os.pread(fd, _TAIL.size, size - _TAIL.size))
+    tail = os.pread(fd, _TAIL.size, size - _TAIL.size)
+    at, length = tail_bounds(tail, size, what)
+    return decode_table(os.pread(fd, length, at), tail, at, what)
+
+
+def tail_bounds(tail: bytes, size: int, what: str) -> tuple[int, int]:
+    """(where the table begins, its bytes) in a pack of *size* bytes that ends with *tail*; BadPack if not."""
+    if len(tail) != _TAIL.size:
+        raise BadPack(f"{what} is cut short")
+    at, count, _ = _TAIL.unpack(tail)
     if not len(MAGIC) <= at <= size or at + count * _ROW.size != size - _TAIL.size:
         raise BadPack(f"{what} is damaged: its table is not inside it")
-    table = os.pread(fd, count * _ROW.size, at)
+    return int(at), int(count * _ROW.size)
+
+
+def decode_table(table: bytes, tail: bytes, at: int, what: str) -> list[PackRow]:
+    """The rows of the *table* that begins at *at* in its pack, ascending by digest; BadPack if it breaks the format."""
+    _, count, check = _TAIL.unpack(tail)
     if len(table) != count * _ROW.size or blake3(table).digest() != check:
         raise BadPack(f"{what} is damaged: its table does not match its digest")
     return _checked_rows(table, at, what)

@@ -25,7 +25,7 @@ from typing import Any, Final
 from artifactvc.core.entries import MAX_BYTES, MAX_INDEX_BYTES, LogEntry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
-from artifactvc.core.strict import dump_json, parse_json
+from artifactvc.core.strict import parse_json
 from artifactvc.errors import (
     BadIndex,
     BrokenChain,
@@ -40,6 +40,7 @@ from artifactvc.errors import (
 from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
 from artifactvc.storage.checkpoints import Span, completed_by, join_entries
 from artifactvc.storage.database import begin, connect
+from artifactvc.storage.kept import encode_description, keep_description
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
 from artifactvc.storage.remote_index import Place, decode_places
@@ -50,6 +51,11 @@ from artifactvc.util.files import make_directories, write_atomic
 
 HEAD: Final = "remote"
 _BATCH: Final = 256
+#: Index files that the log names, that were not read yet, and that are not condemned.
+UNREAD: Final = (
+    "SELECT id, digest, size FROM remote_index i WHERE rows < 0"
+    " AND NOT EXISTS (SELECT 1 FROM condemned c WHERE c.file = 'index:' || i.id) ORDER BY n, id"
+)
 _MADE_AT_ONCE: Final = 32  # checkpoints, by one push
 _ASKED: Final = 900  # digests in one question
 
@@ -93,7 +99,7 @@ def describe(transport: Transport, project: str) -> dict[str, Any]:
         features: dict[str, list[str]] = {"read": [], "write": [], "check": [], "delete": []}
         body = {"format": 1, "features": features, "id": secrets.token_hex(16), "project": project}
         with contextlib.suppress(OutcomeUnknown):  # what stands there is read back
-            transport.create("avc.json", dump_json(body) + b"\n")
+            transport.create("avc.json", encode_description(body))
         found = read_description(transport)
     if found is None:
         raise UnsafeRemote(f"'{transport.url}' does not show a file that was just written")
@@ -246,6 +252,7 @@ class Remote:
                 f"remote '{self.name}' at '{self.url}' is not the one that was added",
                 hint="it was wiped or replaced; run 'avc remote remove' and 'avc remote add' if that was meant",
             )
+        keep_description(self.directory, found, self.avc.tmp)
         if to_write:
             require_features(found, deed, self.url)
         n = self.head()[0]
@@ -302,9 +309,7 @@ class Remote:
 
     def read_indexes(self) -> None:
         """Read the index files that the log names and that were not read yet."""
-        unread = self.connection.execute(
-            "SELECT id, digest, size FROM remote_index WHERE rows < 0 ORDER BY n, id"
-        ).fetchall()
+        unread = self.connection.execute(UNREAD).fetchall()
         for start in range(0, len(unread), _BATCH):
             part = unread[start : start + _BATCH]
             datas = self._index_files(part)
