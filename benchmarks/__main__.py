@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import api, distributed, large, lineage, local, million, remote, startup
+from benchmarks import api, distributed, large, lineage, local, million, remote, s3, startup
 from benchmarks.harness import Bench, Report, format_report
 from benchmarks.measure import CommandFailed
 
@@ -22,6 +22,7 @@ TOPICS: dict[str, Callable[[Bench], Report]] = {
     "startup": startup.run,
     "small": local.run,
     "remote": remote.run,
+    "s3": s3.run,
     "api": api.run,
     "lineage": lineage.run,
     "distributed": distributed.run,
@@ -76,7 +77,7 @@ def machine() -> str:
     """Return one line about this machine and the programs compared."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     parts = [f"{platform.system()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"]
-    for program, argument in (("git", "--version"), ("restic", "version")):
+    for program, argument in (("git", "--version"), ("restic", "version"), ("rclone", "version")):
         if shutil.which(program):
             line = subprocess.run([program, argument], capture_output=True, text=True, check=False).stdout
             parts.append(" ".join(line.split()[:3]).removesuffix(" compiled"))

@@ -8,6 +8,7 @@ A line with a JSON object, sent to CONTROL_PORT, changes it at run time (``contr
 answer is its state, with counters::
 
     {"latency": 0.05}             seconds before each piece, in either direction
+    {"think": 0.05}               seconds before the first piece of each answer: what a far server costs a request
     {"rate": 100000}              bytes a second in each direction of each connection; 0: no limit
     {"cut_up": N, "cut_down": N}  reset a connection after N bytes went to, or came from, the server
     {"cuts": K}                   ... the next K connections only; -1: all
@@ -32,6 +33,7 @@ from typing import Any
 HOST = "127.0.0.1"
 CLEAN: dict[str, Any] = {
     "latency": 0,
+    "think": 0,
     "rate": 0,
     "cut_up": None,
     "cut_down": None,
@@ -62,7 +64,7 @@ class Proxy:
     def __init__(self, to: tuple[str, int], port: int) -> None:
         self.to, self.port = to, port
         self.state = dict(CLEAN)
-        self.counters = {"connections": 0, "up": 0, "down": 0, "cut": 0}
+        self.counters = {"connections": 0, "up": 0, "down": 0, "cut": 0, "answers": 0}
         self._open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._server: asyncio.Server | None = None
 
@@ -83,9 +85,11 @@ class Proxy:
             return
         both = (to_near, to_far)
         self._open.add(both)
+        asked = asyncio.Event()  # bytes went up since the last answer began
         try:
             await asyncio.gather(
-                self._carry(near, to_far, "up", both, armed), self._carry(far, to_near, "down", both, armed)
+                self._carry(near, to_far, "up", both, armed, asked),
+                self._carry(far, to_near, "down", both, armed, asked),
             )
         finally:
             self._open.discard(both)
@@ -99,12 +103,19 @@ class Proxy:
         way: str,
         both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
         armed: bool,
+        asked: asyncio.Event,
     ) -> None:
         carried = 0
         try:
             while data := await reader.read(65536):
                 if self.state["blackhole"]:
                     continue
+                if way == "up":
+                    asked.set()
+                elif asked.is_set():
+                    asked.clear()
+                    self.counters["answers"] += 1
+                    await asyncio.sleep(self.state["think"])
                 await self._hold(len(data))
                 cut = self.state[f"cut_{way}"]
                 if armed and cut is not None and carried + len(data) >= cut:
