@@ -135,7 +135,7 @@ def _rclone(bench: Bench, *args: str) -> list[str]:
 
 
 def _small(bench: Bench, report: Report, bucket: str) -> None:
-    data = ensure(bench.work, "small_s3", bench.scale)
+    data = ensure(bench.work, "small-s3", bench.scale)
     place = workspace(bench, f"small_s3-{bench.scale:g}-pushing", data)
     one = bench.work / "one.bin"
     with open(one, "wb") as file:
@@ -224,7 +224,7 @@ def _restic_back(bench: Bench, bucket: str, number: int) -> Sequence[Step]:
 def _far(bench: Bench, report: Report, bucket: str) -> None:
     from tests.servers.faultproxy import control
 
-    data = ensure(bench.work, "small_s3", bench.scale)
+    data = ensure(bench.work, "small-s3", bench.scale)
     place = workspace(bench, f"small_s3-{bench.scale:g}-pushing", data)
     direct = bench.env["AWS_ENDPOINT_URL"]
     argv = [sys.executable, "-m", "tests.servers.faultproxy", "--to", direct.removeprefix("http://")]
