@@ -27,11 +27,12 @@ COMMANDS: Final[dict[str, str]] = {
     **dict.fromkeys(("run", "runs", "lineage"), "runs"),
     **dict.fromkeys(("remote", "push", "pull", "fetch", "clone"), "remotes"),
     **dict.fromkeys(("fsck", "gc", "du", "config", "completion"), "upkeep"),
+    "cache": "cache",
     "artifact": "artifact",
 }
 TITLES: Final = {
     "work": "Work on files", "look": "Look at versions", "names": "Change names", "runs": "Runs and lineage",
-    "remotes": "Share", "upkeep": "Keep in order", "artifact": "W&B's spellings",
+    "remotes": "Share", "upkeep": "Keep in order", "cache": "Save space", "artifact": "W&B's spellings",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""``avc artifact put|get|ls``: W&B's spellings and options, the same functions."""
+"""``avc artifact put|get|ls|cache``: W&B's spellings and options, the same functions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
+from artifactvc.cli.cache import clean
 from artifactvc.cli.values import ARTIFACT, REF
 from artifactvc.core.names import check_given
 from artifactvc.errors import NoRepository, UnknownPath
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 COMMANDS: Final[dict[str, click.Command]] = {}
 _OWN: Final[dict[str, click.Command]] = {}
+_CACHE: Final[dict[str, click.Command]] = {}
 
 
 @group("artifact")
 def artifact() -> None:
-    """put, get and ls with W&B's options."""
+    """put, get, ls and cache with W&B's options."""
 
 
 COMMANDS["artifact"] = artifact
@@ -103,6 +105,24 @@ def ls(shared: Shared, project: str | None, kind: str | None) -> None:
     wanted = repository.project if project is None else project.rpartition("/")[2]
     found = (info for info in repository.artifacts() if info.project == wanted and (kind is None or info.type == kind))
     shared.stream("artifact ls", found, lambda info: render.artifact_line(info, wanted))
+
+
+@group("cache")
+def cache() -> None:
+    """W&B's spelling of 'avc cache'."""
+
+
+@command(_CACHE, "cleanup")
+@click.argument("size", metavar="TARGET_SIZE")
+@click.option("--remove-temp/--no-remove-temp", help="Remove what killed commands left, too.")
+def cleanup(shared: Shared, size: str, remove_temp: bool) -> None:
+    """Make room, as 'avc cache cleanup' does."""
+    clean(shared, "artifact cache cleanup", size, remove_temp=remove_temp, dry_run=False)
+
+
+for _name, _made in _CACHE.items():
+    cache.add_command(_made, _name)
+_OWN["cache"] = cache
 
 
 for _name, _made in _OWN.items():

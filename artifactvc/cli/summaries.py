@@ -38,5 +38,6 @@ SUMMARIES: Final[dict[str, str]] = {
     "du": "Show what takes space.",
     "config": "Show and change settings.",
     "completion": "Print a script that completes commands.",
-    "artifact": "put, get and ls with W&B's options.",
+    "cache": "Show what local copies take, and make room.",
+    "artifact": "put, get, ls and cache with W&B's options.",
 }

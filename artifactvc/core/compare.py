@@ -6,7 +6,7 @@ Equal nodes are equal content, so they are skipped unread: the cost follows the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from artifactvc.core.manifest import Put, Read, update
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root, check_digest
@@ -153,3 +153,34 @@ def reachable_here(root: Digest, read: Read) -> Iterator[Digest]:
                 queue.extend(child.digest for child in children(data))
             below = [] if inner else [check_digest(row[3]) for row in rows(data) if row[1] in ("f", "x")]
         yield from below
+
+
+class Reached(NamedTuple):
+    """What manifests need: digests of nodes and of files (32 bytes each), and the nodes that could not be read."""
+
+    nodes: set[bytes]
+    files: set[bytes]
+    missing: set[Digest]
+
+
+def reach(roots: Iterable[Digest], read: Read) -> Reached:
+    """All that the manifests *roots* need, each node read once; what is below a missing node is not told."""
+    found = Reached(set(), set(), set())
+    queue = list(roots)
+    while queue:
+        digest = queue.pop()
+        key = bytes.fromhex(digest)
+        if digest == EMPTY or key in found.nodes:
+            continue
+        found.nodes.add(key)
+        try:
+            data = read(digest)
+        except MissingObject:
+            found.missing.add(digest)
+            continue
+        with well_formed():
+            if is_inner(data):
+                queue.extend(child.digest for child in children(data))
+            else:
+                found.files.update(bytes.fromhex(check_digest(row[3])) for row in rows(data) if row[1] in ("f", "x"))
+    return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from artifactvc.core.results_sharing import *  # noqa: F403  results are one vocabulary, in two files
+from artifactvc.core.results_cache import *  # noqa: F403  results are one vocabulary, in three files
+from artifactvc.core.results_sharing import *  # noqa: F403
 
 
 @dataclass(frozen=True)

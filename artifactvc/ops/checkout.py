@@ -79,7 +79,7 @@ def checkout(
     if ours:
         _check_draft(session, key, bound, options)
     base = (look.taken_from(session, key, bound) if bound and ours else None) or EMPTY
-    trusted(session, base, options.parts)
+    trusted(session, base)
     result = _checkout(session, found, places, key, base, options)
     if ours and not options.dry_run and not options.prefixes:
         _bind(session, found, fresh)
@@ -188,7 +188,7 @@ def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, op
 def _checkout(
     session: Session, found: Found, places: list[Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
 ) -> CheckedOut:
-    digest = trusted(session, found.version["digest"], options.parts)
+    digest = trusted(session, found.version["digest"])
     plans = [plan_place(session, place, key, base, digest, options) for place in places]
     lacking = [p for p in options.prefixes if next(walk(digest, session.node, p.strip("/")), None) is None]
     if lacking or (options.prefixes and not any(plan.target for plan in plans)):
@@ -209,12 +209,13 @@ def _checkout(
         )
     written = _Written()
     if not options.dry_run:
-        _fetch(session, plans, found)
-        for plan in plans:
-            done = _carry_out(session, plan, digest, options)
-            _remember(session, key, plan, done, digest, options)
-            for name in ("files", "bytes", "linked", "copied_instead"):
-                setattr(written, name, getattr(written, name) + getattr(done, name))
+        with session.avc.reading():  # what is found here, or fetched, is here until it is written
+            _fetch(session, plans, found)
+            for plan in plans:
+                done = _carry_out(session, plan, digest, options)
+                _remember(session, key, plan, done, digest, options)
+                for name in ("files", "bytes", "linked", "copied_instead"):
+                    setattr(written, name, getattr(written, name) + getattr(done, name))
     destination = places[0].root / places[0].inside(places[0].prefix) if places[0].single else places[0].root
     if options.dry_run:
         written.files = sum(len(plan.write) + len(plan.chmod) for plan in plans)

@@ -49,6 +49,7 @@ def fsck(session: Session, *, full: bool = False, repair: bool = False) -> Check
     problems += _check_packs(session, repair=repair)
     objects, size, damaged = _check_objects(session, sizes, full=full)
     problems += [_mend(session, digest, error, repair=repair) for digest, error in damaged]
+    session.avc.store.uses.pass_over()
     live = session.avc.connect().execute("SELECT count(*) FROM version WHERE live = 1").fetchone()[0]
     return Checked(live, objects, size, full, tuple(problems), tuple(notes))
 

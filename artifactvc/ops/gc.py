@@ -46,6 +46,7 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than, dry_run=dry_run)
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
         swept = sweep.plan(store, keep) if dry_run else sweep.sweep(store, keep, label)
+        store.uses.pass_over()
         kept = _kept(session, duration, len(keep), [])
         return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, kept, dry_run)
 

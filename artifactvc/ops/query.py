@@ -19,7 +19,7 @@ from artifactvc.core.results import (
     Usage,
     VersionInfo,
 )
-from artifactvc.errors import UnknownPath
+from artifactvc.errors import MissingObject, UnknownPath
 from artifactvc.ops import resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.complete import batches, is_complete
@@ -120,8 +120,7 @@ def entries(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]
     found = resolve.version(session, ref)
     prefix = prefix.strip("/")
     empty = True
-    root = trusted(session, found.version["digest"], (prefix,) if prefix else None)
-    for entry in manifest.walk(root, session.node, prefix):
+    for entry in manifest.walk(trusted(session, found.version["digest"]), session.node, prefix):
         empty = False
         yield entry_info(entry)
     if empty and prefix:
@@ -159,18 +158,34 @@ def unknown_path(session: Session, found: Found, path: str) -> UnknownPath:
 def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
     """The bytes of one file in a version, in pieces."""
     found = resolve.version(session, ref)
-    entry = manifest.find(trusted(session, found.version["digest"], (path,)), path, session.node)
+    entry = manifest.find(trusted(session, found.version["digest"]), path, session.node)
     if entry is None:
         raise unknown_path(session, found, path)
     if entry.kind == "l":
         raise UnknownPath(f"'{path}' is a link to '{entry.target}'", hint=f"run 'avc cat {ref} {entry.target}'")
     if not entry.is_file or entry.digest is None:
         raise UnknownPath(f"'{path}' is a reference to '{entry.uri}'", hint="its bytes are not in the store")
-    if not session.avc.store.has([entry.digest]):
-        from artifactvc.ops.transfer import require_objects
+    yield from _bytes_of(session, entry.digest, f"{found.full_name}:{found.shown}")
 
-        require_objects(session, [entry.digest], f"{found.full_name}:{found.shown}")
-    yield from session.avc.store.chunks(entry.digest)
+
+def _bytes_of(session: Session, digest: Digest, what: str) -> Iterator[bytes]:
+    """The bytes of an object, here or brought; once more where it was evicted before we had opened it."""
+    store = session.avc.store
+    for again in (True, False):
+        if not store.has([digest]):
+            from artifactvc.ops.transfer import require_objects
+
+            require_objects(session, [digest], what)
+        pieces = store.chunks(digest)
+        try:
+            first = next(pieces, b"")
+        except MissingObject:
+            if again:
+                continue
+            raise
+        yield first
+        yield from pieces
+        return
 
 
 def diff_versions(session: Session, a: str, b: str) -> Difference:

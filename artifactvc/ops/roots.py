@@ -46,6 +46,21 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
     return list(kept.items())
 
 
+def unpushed_manifests(session: Session) -> list[Digest]:
+    """Manifests that only this repository surely has: of drafts, of parts that many build, of unpushed versions.
+
+    A draft that cannot be read raises Corrupt.
+    """
+    found = [draft.root for draft in session.avc.drafts.all()]
+    found += [attempt.root for attempt in open_parts(session)]
+    live = "provisional = 1" if session.avc.origin is not None else "live = 1"
+    found += [row[0] for row in session.index.connection.execute(f"SELECT digest FROM version WHERE {live}")]
+    for record in _unpushed(session):
+        if record["kind"] == "version" and is_digest(record.get("digest")) and "number" in record:
+            found.append(record["digest"])
+    return list(dict.fromkeys(found))
+
+
 def open_parts(session: Session) -> Iterator[Attempt]:
     """What every run has put into drafts that many build here, and that have not ended (protocol P10).
 
@@ -75,7 +90,11 @@ def small_objects(session: Session) -> Iterator[Digest]:
     ):
         for row in connection.execute(sql):
             yield row[0]
-    # What was replaced is still named by records that a push will send.
+    yield from unpushed_small_objects(session)
+
+
+def unpushed_small_objects(session: Session) -> Iterator[Digest]:
+    """Those that records name which a push will send: what was replaced meanwhile is among them."""
     for record in _unpushed(session):
         for fields in (record, record.get("set") or {}):
             yield from (fields[name] for name in _NAMED if is_digest(fields.get(name)))

@@ -572,6 +572,19 @@ class Repository:
         name = fetch.remote_name(self._session, remote)
         return gc_remote.collect_remote(self._session, name, chosen, dry_run=dry_run, force=force)
 
+    def cache_info(self) -> results.CacheInfo:
+        """What the local store takes, and how much of it remotes are known to hold; asks no remote."""
+        from artifactvc.ops import cache
+
+        return cache.info(self._session, str(self.config_get("gc.grace").value))
+
+    def cache_cleanup(self, size: int, *, remove_temp: bool = False, dry_run: bool = False) -> results.CacheCleaned:
+        """Evict least recently used objects that a remote holds, until the store takes at most *size* bytes."""
+        from artifactvc.ops import cache
+
+        grace = str(self.config_get("gc.grace").value)
+        return cache.cleanup(self._session, size, grace, remove_temporary=remove_temp, dry_run=dry_run)
+
     # ---- remotes -----------------------------------------------------------------------------
 
     def remote_add(

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artifactvc.errors import Corrupt, NewerFormat, NoRepository, StorageError
+from artifactvc.errors import Corrupt, NewerFormat, NoRepository, ReadOnly, StorageError
 from artifactvc.storage.bindings import Bindings
 from artifactvc.storage.checkpoints import RemoteLog
 from artifactvc.storage.database import connect
@@ -213,6 +213,18 @@ class AvcDir:
         """Hold the store's lock, shared with other writers."""
         self.require_feature("write")
         with writing(self.root), locked(self.root / "store.lock", exclusive=False):
+            yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the store's lock as writers do, so that nothing leaves the store between a look and its use.
+
+        Not for as long as somebody else takes to read what we give out, and not needed to be right: who
+        misses an object brings it. A repository that can only be read is read without.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(ReadOnly):
+                stack.enter_context(locked(self.root / "store.lock", exclusive=False))
             yield
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Final
 from artifactvc.errors import BadPack, NewerFormat
 from artifactvc.storage import packs
 from artifactvc.storage.places import Places
+from artifactvc.storage.uses import Uses
 
 _OPEN_PACKS: Final = 64
 
@@ -23,8 +24,8 @@ _OPEN_PACKS: Final = 64
 class PackSet:
     """The packs in *directory*, by the serial numbers that *places* has for them."""
 
-    def __init__(self, directory: Path, places: Places) -> None:
-        self.directory, self._places = directory, places
+    def __init__(self, directory: Path, places: Places, uses: Uses) -> None:
+        self.directory, self._places, self._uses = directory, places, uses
         self._fds: OrderedDict[str, int] = OrderedDict()
 
     @cached_property
@@ -91,6 +92,7 @@ class PackSet:
     def fd(self, serial: int) -> int:
         """The open file of a pack that is here; closed when others need the place, or by ``close``."""
         name = self._serials[serial]
+        self._uses.note(name)
         fd = self._fds.get(name)
         if fd is None:
             while len(self._fds) >= _OPEN_PACKS:

@@ -6,8 +6,8 @@ moment (design, section 2, idea 4). Three groups of tables:
 - names: ``artifact`` … ``conflict``, written only by ``core/records.py`` through
   ``storage/rows.py``; each remote has a database of its own with the same tables,
   which hold what that remote's log alone says;
-- places: ``pack``, ``object``, ``stamp``, which say where bytes are, and the same
-  for a remote (``remote_file``, ``remote_object``);
+- places: ``pack``, ``object``, ``stamp``, ``last_use``, which say where bytes are and when
+  they were last used, and the same for a remote (``remote_file``, ``remote_object``);
 - workspace: ``dirstate`` and ``binding``, the stat cache.
 
 sqlite-utils creates and migrates; it is imported only when ``user_version`` says
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -74,6 +74,8 @@ _PLACES: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
     ),
     # stamp: size, mtime_ns, ctime_ns, inode of a larger object when its bytes were last verified.
     "stamp": ({"digest": bytes, "size": int, "mtime": int, "ctime": int, "inode": int, "links": int}, ("digest",)),
+    # last_use: hour (epoch seconds) in which a pack, by its name, or a larger object, by its digest, was last used.
+    "last_use": ({"file": str, "at": int}, ("file",)),
     # remote_index: a remote's index files that were read; remote_file: its stored files.
     "remote_index": ({"id": str, "n": int, "digest": str, "size": int, "rows": int}, ("id",)),
     "remote_file": ({"serial": int, "name": str}, ("serial",)),
@@ -121,7 +123,17 @@ def _runs(db: Database) -> None:
             table.add_column(column, str)
 
 
-STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (("first", _first), ("runs", _runs))
+def _uses(db: Database) -> None:
+    """When local copies were last used; a new index has it from the first step."""
+    columns, key = _PLACES["last_use"]
+    db.table("last_use").create(columns, pk=key[0], strict=True, if_not_exists=True)
+
+
+STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
+    ("first", _first),
+    ("runs", _runs),
+    ("uses", _uses),
+)
 
 
 def migrate(path: Path, lock: Path) -> None:

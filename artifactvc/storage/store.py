@@ -24,6 +24,7 @@ from artifactvc.storage.loose import own_path
 from artifactvc.storage.packset import PackSet
 from artifactvc.storage.places import OWN, Location, Places, Stamp
 from artifactvc.storage.trash import restore
+from artifactvc.storage.uses import Uses
 from artifactvc.util.hashing import StreamDigest, digest_bytes
 
 _EMPTY: Final = bytes.fromhex(EMPTY)
@@ -41,8 +42,8 @@ class Store:
     def __init__(self, root: Path, connect: Callable[[], sqlite3.Connection]) -> None:
         self.root, self.tmp = root, root / "tmp"
         self.packs_dir, self.objects_dir, self.trash_dir = root / "packs", root / "objects", root / "trash"
-        self.places = Places(connect)
-        self.packs = PackSet(self.packs_dir, self.places)
+        self.places, self.uses = Places(connect), Uses(connect)
+        self.packs = PackSet(self.packs_dir, self.places, self.uses)
         self._cache: OrderedDict[Digest, bytes] = OrderedDict()
         self._cached = 0
 
@@ -65,16 +66,16 @@ class Store:
     def _present(self, wanted: list[Digest]) -> set[Digest]:
         serials = self.packs.names()
         held = self.places.packs_of([bytes.fromhex(digest) for digest in wanted])
-        found, objects = set(), os.fspath(self.objects_dir)
+        found = set()
         for digest in wanted:
             serial = held.get(bytes.fromhex(digest))
             if serial is None:
-                if digest == EMPTY or os.path.exists(f"{objects}/{digest[:2]}/{digest[2:]}"):
+                if digest == EMPTY or os.path.exists(own_path(self.objects_dir, digest)):
                     found.add(digest)
             elif serial != OWN:
                 if serial in serials:
                     found.add(digest)
-            elif os.path.exists(f"{objects}/{digest[:2]}/{digest[2:]}"):  # `own_path`, of thousands
+            elif os.path.exists(own_path(self.objects_dir, digest)):
                 found.add(digest)
         return found
 
@@ -138,6 +139,7 @@ class Store:
         try:
             if location is None or location.pack == OWN:
                 data = own_path(self.objects_dir, digest).read_bytes()
+                self.uses.note(digest)
                 where = "objects/"
             else:
                 where = f"pack '{self.packs.name(location.pack)}'"
@@ -180,6 +182,7 @@ class Store:
             if self._locate(digest) is not None or digest not in self.bring_back([digest]) or not path.exists():
                 return None
             stat = os.stat(path, follow_symlinks=False)
+        self.uses.note(digest)
         now, recorded = stamp_of(stat), self.places.stamp(digest)
         if recorded is not None and _trusted(recorded, now):
             return path
@@ -219,10 +222,14 @@ class Store:
             yield self.read(digest)
             return
         path = self.own_path(digest)
-        if path is None:
+        try:
+            file = open(path, "rb") if path is not None else None  # noqa: SIM115  closed below
+        except FileNotFoundError:
+            file = None  # evicted in this very moment
+        if file is None:
             yield self.read(digest)
             return
-        with open(path, "rb") as file:
+        with file:
             while data := file.read(loose.WINDOW):
                 yield data
 
@@ -267,13 +274,9 @@ class Store:
         self._cached = 0
 
     def close(self) -> None:
-        """Close the packs that are open."""
+        """Close the packs that are open, and record what was used."""
         self.packs.close()
-
-
-def lend(store: Store, digest: Digest, data: bytes) -> None:
-    """Let ``store.read`` find a small object that is not stored here, for a while: for who only looks."""
-    store._remember(digest, data)
+        self.uses.save()
 
 
 def _trusted(recorded: Stamp, now: Stamp) -> bool:
@@ -283,4 +286,4 @@ def _trusted(recorded: Stamp, now: Stamp) -> bool:
     return recorded[:4] == now[:4]
 
 
-__all__ = ["Store", "StreamDigest", "lend", "stamp_of"]
+__all__ = ["Store", "StreamDigest", "stamp_of"]

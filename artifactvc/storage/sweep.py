@@ -89,7 +89,7 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
     names = store.packs.names()
     for serial in found.whole + found.rewrite:
         if serial in found.rewrite:
-            _rewrite(store, serial, keep)
+            rewrite(store, serial, keep)
         else:
             store.forget_pack(serial)
         os.rename(store.packs_dir / names[serial], target / names[serial])
@@ -104,8 +104,11 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
     return SweepResult(found.objects, found.bytes)
 
 
-def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
-    """Write the needed objects of a pack into a new one, durable and in place; then its rows replace the old one's."""
+def rewrite(store: Store, serial: int, keep: set[bytes]) -> str:
+    """Write the needed objects of a pack into a new one, durable and in place; then its rows replace the old one's.
+
+    Returns the new pack's name; the old file is there still, and no row speaks of it.
+    """
     name = store.packs.name(serial)
     rows = [row for row in store.places.pack_rows(serial) if bytes.fromhex(row.digest) in keep]
     pack = PackWriter(temporary(store.tmp, "pack"))
@@ -127,6 +130,7 @@ def _rewrite(store: Store, serial: int, keep: set[bytes]) -> None:
     with begin(store.places.connection):
         store.forget_pack(serial)
         store.places.register_pack(new, pack.table, size)
+    return new
 
 
 def settle(store: Store, needed: Callable[[Digest], bool], older_than: float, *, dry_run: bool = False) -> SettleResult:
@@ -190,7 +194,7 @@ def quarantine(store: Store, digest: Digest) -> None:
         return
     sound = {bytes.fromhex(row.digest) for row in store.places.pack_rows(location.pack) if _sound(store, row.digest)}
     if sound:
-        _rewrite(store, location.pack, sound)
+        rewrite(store, location.pack, sound)
     else:
         store.forget_pack(location.pack)
     os.rename(store.packs_dir / name, target / name)

@@ -73,6 +73,11 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def format_time_of(seconds: float) -> str:
+    """The moment *seconds* after the epoch, as ``format_time`` writes it."""
+    return format_time(datetime.fromtimestamp(seconds, UTC))
+
+
 def parse_time(text: str) -> datetime:
     """The moment that a record's time names; BadName if it is none."""
     try:

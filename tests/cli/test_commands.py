@@ -30,16 +30,17 @@ def every_command() -> dict[str, click.Command]:
     """Each command by its full name, those of groups too."""
     context = click.Context(root, obj=Shared())
     found: dict[str, click.Command] = {}
-    for name in COMMANDS:
-        command = root.get_command(context, name)
+    left = {name: root.get_command(context, name) for name in COMMANDS}
+    while left:
+        name, command = left.popitem()
         assert command is not None
-        if isinstance(command, click.Group):
-            found |= {f"{name} {sub}": command.commands[sub] for sub in command.commands}
         found[name] = command
+        if isinstance(command, click.Group):
+            left |= {f"{name} {sub}": command.commands[sub] for sub in command.commands}
     return found
 
 
-GROUPS = ("artifact", "remote", "config")
+GROUPS = ("artifact", "artifact cache", "cache", "remote", "config")
 NO_JSON = ("cat", "completion")  # what they print is no JSON
 
 
@@ -101,7 +102,7 @@ def test_a_group_alone(bare, name):
     """``avc remote`` alone says that a command is missing and where they are; the help is not made an error."""
     usage = f"Usage: avc {name} [OPTIONS] COMMAND [ARGS]..."
     hint = f"run 'avc {name} --help'"
-    bare.refused(name, kind="UsageError", message="missing command", hint=hint, code=2, usage=usage)
+    bare.refused(*name.split(), kind="UsageError", message="missing command", hint=hint, code=2, usage=usage)
 
 
 def test_run_in_another_directory(data):
@@ -233,6 +234,7 @@ def test_json_of_every_command(avc):
         push --dry-run; push; push; push second; fetch; fetch second; pull --dry-run; pull; status; show data
         clone ../first ../clone; remote set-url second ../second; remote remove second; gc --dry-run; gc --grace 1s
         gc first --dry-run; gc first --grace 0s
+        cache info; cache cleanup 1GB --dry-run; cache cleanup 0 --remove-temp; artifact cache cleanup 10GB
     """
     for line in re.split(r"[;\n]", script):
         if line.strip():

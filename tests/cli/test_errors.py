@@ -42,7 +42,7 @@ NEED_A_REPOSITORY = """
     add x; rm --from a x; status; commit; reset a; checkout a; get a; log a; show a; ls; cat a x; diff; alias a x;
     tag a x; edit a -m x; rename a b; delete a; restore a; fsck; gc; du; config get user; config set user x;
     config list; remote add r ../r; remote list; remote remove r; remote set-url r ../r; remote origin r; push; pull;
-    fetch; artifact get a; artifact ls
+    fetch; artifact get a; artifact ls; cache info; cache cleanup 1GB; artifact cache cleanup 1GB
 """
 
 
