@@ -27,7 +27,19 @@ from artifactvc.core.nodes import (
 )
 from artifactvc.errors import BadManifest, PathConflict
 
-__all__ = ["Put", "Read", "build", "check", "check_path", "find", "leaves", "summary", "update", "walk"]
+__all__ = [
+    "Put",
+    "Read",
+    "build",
+    "check",
+    "check_path",
+    "find",
+    "leaves",
+    "nodes_for",
+    "summary",
+    "update",
+    "walk",
+]
 
 Read = Callable[[Digest], bytes]
 
@@ -289,22 +301,32 @@ def _check_added(before: list[Child], after: list[Child], added: list[str], read
 # ---- check ---------------------------------------------------------------------------------------
 
 
-def check(root: Digest, read: Read) -> Root:
-    """Check a whole tree that may come from anywhere; its root if it is well formed (protocol H1 to H3).
+def nodes_for(below: list[Child], parts: Iterable[str] | None) -> list[Child]:
+    """Those lines of an inner node under which the entries at or below *parts* may be; all of them for None."""
+    if parts is None:
+        return below
+    wanted = {position for part in parts for position in range(*_span(below, part))} if below else set()
+    return [child for position, child in enumerate(below) if position in wanted]
 
+
+def check(root: Digest, read: Read, parts: Iterable[str] | None = None) -> Root:
+    """Check a tree that may come from anywhere; its root if it is well formed (protocol H1 to H3).
+
+    With *parts* only the nodes that may hold what is at or below these paths are read: so much
+    is well formed then, and count and size are as the nodes above tell.
     Raises BadManifest or HostilePath. Memory is bounded by one path of nodes and the
     names of directories.
     """
     if root == EMPTY:
         return EMPTY_ROOT
-    state = _Checker(read)
+    state = _Checker(read, None if parts is None else tuple(parts))
     count, size = state.node(root, 0)
     return Root(root, count, size)
 
 
 class _Checker:
-    def __init__(self, read: Read) -> None:
-        self.read, self.last = read, ""
+    def __init__(self, read: Read, parts: tuple[str, ...] | None = None) -> None:
+        self.read, self.last, self.parts = read, "", parts
         self.depth: int | None = None  # of the leaves: all are equally deep
         self.open: list[str] = []  # files that could be directories of what comes
 
@@ -316,11 +338,16 @@ class _Checker:
         if not is_inner(data):
             return self.leaf(data, depth, first)
         count = size = 0
-        for position, child in enumerate(decode_inner(data)):
+        below = decode_inner(data)
+        wanted = set(nodes_for(below, self.parts))
+        for position, child in enumerate(below):
             before = self.last
             if position == 0 and first not in (None, child.path):
                 raise BadManifest("a manifest is damaged: an inner line does not tell what is below it")
-            found = self.node(child.digest, depth + 1, child.path)
+            if child in wanted:
+                found = self.node(child.digest, depth + 1, child.path)
+            else:
+                found, self.last = (child.count, child.size), child.path
             if found != (child.count, child.size) or child.path.encode() <= before.encode():
                 raise BadManifest("a manifest is damaged: an inner line does not tell what is below it")
             count, size = count + found[0], size + found[1]

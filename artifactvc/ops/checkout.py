@@ -79,7 +79,7 @@ def checkout(
     if ours:
         _check_draft(session, key, bound, options)
     base = (look.taken_from(session, key, bound) if bound and ours else None) or EMPTY
-    trusted(session, base)
+    trusted(session, base, options.parts)
     result = _checkout(session, found, places, key, base, options)
     if ours and not options.dry_run and not options.prefixes:
         _bind(session, found, fresh)
@@ -188,7 +188,7 @@ def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, op
 def _checkout(
     session: Session, found: Found, places: list[Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
 ) -> CheckedOut:
-    digest = trusted(session, found.version["digest"])
+    digest = trusted(session, found.version["digest"], options.parts)
     plans = [plan_place(session, place, key, base, digest, options) for place in places]
     lacking = [p for p in options.prefixes if next(walk(digest, session.node, p.strip("/")), None) is None]
     if lacking or (options.prefixes and not any(plan.target for plan in plans)):

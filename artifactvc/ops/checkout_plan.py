@@ -36,6 +36,15 @@ class CheckoutOptions:
     dry_run: bool = False
     detail: bool = False  # report every changed path
 
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        """Paths at or below which all is that is asked for; None for the whole version."""
+        if self.exactly is not None:
+            return (self.exactly,)
+        above = self.begins.rpartition("/")[0]
+        parts = (above,) if self.begins else tuple(prefix.strip("/") for prefix in self.prefixes)
+        return parts if parts and all(parts) else None
+
 
 @dataclass(frozen=True)
 class Place:
@@ -106,19 +115,26 @@ def chosen(session: Session, root: Digest, place: Place, options: CheckoutOption
 
 def entries_in(session: Session, root: Digest, place: Place, prefixes: Sequence[str]) -> dict[str, Entry]:
     """The entries that belong in *place*, by path below it; references have no bytes to write."""
-    wanted = [prefix.strip("/") for prefix in prefixes]
     out: dict[str, Entry] = {}
-    for entry in walk(root, session.node, place.prefix) if root != EMPTY else ():
-        if entry.kind == "r":
-            continue
-        if place.rivals and not place.takes(entry.path):
-            continue
-        if place.single != (entry.path == place.prefix and bool(place.prefix)):
-            continue
-        if wanted and not any(not p or entry.path == p or entry.path.startswith(p + "/") for p in wanted):
-            continue
-        out[place.inside(entry.path)] = entry
-    return out
+    for part in _parts(place.prefix, [prefix.strip("/") for prefix in prefixes]):
+        for entry in walk(root, session.node, part) if root != EMPTY else ():
+            if entry.kind == "r":
+                continue
+            if place.rivals and not place.takes(entry.path):
+                continue
+            if place.single != (entry.path == place.prefix and bool(place.prefix)):
+                continue
+            out[place.inside(entry.path)] = entry
+    return dict(sorted(out.items(), key=lambda item: item[0].encode())) if len(prefixes) > 1 else out
+
+
+def _parts(base: str, wanted: Sequence[str]) -> list[str]:
+    """Where to look for what is below *base* and at or below any of *wanted*; "" is everything."""
+    if not wanted:
+        return [base]
+    inner = [one for one in wanted if not base or one == base or one.startswith(base + "/")]
+    around = [base for one in wanted if not one or base.startswith(one + "/")]
+    return list(dict.fromkeys(around or inner))
 
 
 def plan_place(

@@ -71,7 +71,7 @@ def _record(session: Session, root: Path, digest: Digest) -> None:
 
 def entry_at(session: Session, digest: Digest, path: str, what: str) -> Entry:
     """The entry at exactly *path* of a manifest; UnknownEntry with near ones."""
-    entry = find(trusted(session, digest), path, session.node) if digest != EMPTY else None
+    entry = find(trusted(session, digest, (path,)), path, session.node) if digest != EMPTY else None
     if entry is not None:
         return entry
     known = [e.path for e, _ in zip(walk(digest, session.node), range(10_000), strict=False)] if digest != EMPTY else []

@@ -120,7 +120,8 @@ def entries(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]
     found = resolve.version(session, ref)
     prefix = prefix.strip("/")
     empty = True
-    for entry in manifest.walk(trusted(session, found.version["digest"]), session.node, prefix):
+    root = trusted(session, found.version["digest"], (prefix,) if prefix else None)
+    for entry in manifest.walk(root, session.node, prefix):
         empty = False
         yield entry_info(entry)
     if empty and prefix:
@@ -158,7 +159,7 @@ def unknown_path(session: Session, found: Found, path: str) -> UnknownPath:
 def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
     """The bytes of one file in a version, in pieces."""
     found = resolve.version(session, ref)
-    entry = manifest.find(trusted(session, found.version["digest"]), path, session.node)
+    entry = manifest.find(trusted(session, found.version["digest"], (path,)), path, session.node)
     if entry is None:
         raise unknown_path(session, found, path)
     if entry.kind == "l":

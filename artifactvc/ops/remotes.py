@@ -29,7 +29,7 @@ from artifactvc.ops.look import taken_from
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
-from artifactvc.ops.trusted import trusted
+from artifactvc.ops.trusted import bring_nodes, trusted
 from artifactvc.storage.kept import keep_description
 from artifactvc.storage.probe import open_transport, probe
 from artifactvc.storage.remote import Remote, describe, read_description, transport_of
@@ -212,6 +212,7 @@ def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bo
     shown = []
     for found in wanted:
         trusted(session, found.version["digest"])
+        bring_nodes(session, found.version["digest"])
         lacking = list(missing_here(session, found.version["digest"]))
         label = f"{found.full_name}:{found.shown}"
         shown.append(label)

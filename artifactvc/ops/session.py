@@ -52,6 +52,7 @@ class Session:
     fetch_objects: FetchObjects = _nothing  # how to bring objects that are not here (ops/transfer.py)
     caught_up: bool = False
     limits: Limits = NO_LIMITS  # what this command was told of its transfers
+    only_looks: bool = False  # a dry run: what has to be read from a remote is not stored
     unreachable: dict[str, StorageError] = field(default_factory=dict)  # remotes that failed: not waited for again
     _remotes: dict[str, Remote] = field(default_factory=dict)
 

@@ -1,56 +1,85 @@
 """Bring objects from remotes into the local store: only those asked for, by ranges where that is less.
 
-Every object is checked against its digest before it is used. A pack of which most is
-needed is fetched whole; of others, the ranges that are needed, neighbours together.
+Several files and ranges come at once, on threads, each checked there against its digest; the
+store takes over only what was checked, in the caller's thread, and makes it durable every so
+often. So a kill or a lost connection costs at most one pack, or one piece of a larger object,
+for each thread: what came stays, and is never asked for again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import AvcError, DigestMismatch, MissingObject, RemoteMissing, RemoteUnavailable, StorageError
-from artifactvc.ops.session import Session, storing
-from artifactvc.storage.packs import decode_object, whole_size
+from artifactvc.errors import (
+    AvcError,
+    Corrupt,
+    DigestMismatch,
+    MissingObject,
+    RemoteMissing,
+    RemoteUnavailable,
+    StorageError,
+)
+from artifactvc.ops.sending import AT_ONCE
+from artifactvc.ops.session import Session
+from artifactvc.storage.incoming import (
+    Incoming,
+    Run,
+    WholePack,
+    check_object,
+    check_pack,
+    objects_of,
+    plan_incoming,
+)
+from artifactvc.storage.packs import SMALL, TARGET
+from artifactvc.storage.partial import Partial, Piece
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place
+from artifactvc.storage.store import lend
 from artifactvc.util.files import temporary
-from artifactvc.util.hashing import digest_bytes
+from artifactvc.util.progress import Tally
+from artifactvc.util.threads import Stop, in_threads
 
-#: Ranges with a smaller gap between them are read as one.
-_GAP: Final = 64 << 10
-_RUN: Final = 16 << 20
+#: Larger objects come in pieces of so many bytes, each to its place in the file.
+_PIECE: Final = 8 << 20
+_SMALLEST_PIECE: Final = 256 << 10
 
 
 def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
     """Fetch *digests* from whichever remotes hold them, origin first; return those that are here now.
 
-    A remote that cannot be reached is passed over, unless it was the last hope.
+    A remote that cannot be reached is passed over, unless it was the last hope. A session that
+    only looks has them lent for a while, and stores nothing.
     """
     wanted = set(digests)
     got: set[Digest] = set()
     failed: AvcError | None = None
-    origin = session.avc.origin
-    for name in sorted(session.avc.remotes, key=lambda name: name != origin):
+    for remote in _sources(session):
         left = wanted - got
         if not left:
             break
-        if name in session.unreachable:
-            failed = session.unreachable[name]
+        if remote.name in session.unreachable:
+            failed = session.unreachable[remote.name]
             continue
         try:
-            got |= _from_remote(session, session.remote(name), left)
-        except RemoteUnavailable as error:
-            failed = session.unreachable[name] = error
+            got |= _from_remote(session, remote, left)
         except StorageError as error:
             failed = error
+            got |= session.avc.store.has(left)  # what came before it failed is here
+            if isinstance(error, RemoteUnavailable):
+                session.unreachable[remote.name] = error
     if failed is not None and wanted - got:
         raise failed
     return got
+
+
+def _sources(session: Session) -> Iterator[Remote]:
+    """The remotes in the order in which they are asked: origin first."""
+    origin = session.avc.origin
+    return (session.remote(name) for name in sorted(session.avc.remotes, key=lambda name: name != origin))
 
 
 def require_objects(session: Session, digests: Sequence[Digest], what: str) -> None:
@@ -74,102 +103,243 @@ def require_objects(session: Session, digests: Sequence[Digest], what: str) -> N
 
 def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[Digest]:
     """Those of *wanted* that *remote* had; where gc has removed a file meanwhile, its log says where they are now."""
+    take = _lend if session.only_looks else _bring
+    got: set[Digest] = set()
     remote.catch_up()
     while True:
-        places = remote.locate(wanted)
         try:
-            got = _take(session, remote, places)
+            got |= take(session, remote, remote.locate(wanted - got))
             break
         except RemoteMissing:
             if not remote.fetch():
                 raise
-    for place in remote.locate_condemned(wanted - got).values():
+            got |= session.avc.store.has(wanted - got)  # what came before it was missed
+    for held in _by_file(remote.locate_condemned(wanted - got)).values():
         with contextlib.suppress(RemoteMissing):  # it may be gone, and is nowhere else
-            got |= _take(session, remote, {place.digest: place})
+            got |= take(session, remote, {place.digest: place for place in held})
     return got
 
 
-def _take(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
+def _by_file(places: Mapping[Digest, Place]) -> dict[str, list[Place]]:
     by_file: dict[str, list[Place]] = {}
     for place in places.values():
         by_file.setdefault(place.file, []).append(place)
-    if not by_file:
-        return set()
-    session.progress.start("Downloading", total=sum(p.stored for p in places.values()), unit="bytes")
-    with storing(session) as writer:
-        ranged: list[Place] = []
-        for file, held in sorted(by_file.items()):
-            total, count = remote.file_extent(file)
-            needed = sum(place.stored for place in held)
-            if count == 1 and held[0].codec == 0 and held[0].offset == 0:
-                _take_whole(session, remote, writer, held[0])
-                _count(session, held)
-            elif needed * 2 >= total and total <= 256 << 20:
-                _take_pack(session, remote, writer, file, held, whole_size(total, count))
-                session.brought_objects += count
-                session.brought_bytes += total
+    return by_file
+
+
+def _plan(remote: Remote, places: Mapping[Digest, Place]) -> Incoming:
+    """What would be asked of *remote* for objects at *places*."""
+    return plan_incoming((file, held, remote.file_extent(file)) for file, held in sorted(_by_file(places).items()))
+
+
+# ---- what came --------------------------------------------------------------------------------------
+
+
+class _Intake:
+    """The store's side: takes over what was checked, and makes it durable once it is as much as a pack."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._held = session, 0
+        self._writer: Any = session.avc.writer()
+
+    def objects(self, run: Run, found: Sequence[tuple[Digest, bytes]]) -> None:
+        """Objects that came in a range."""
+        for digest, data in found:
+            if len(data) <= SMALL:
+                self._writer.put_small(bytes.fromhex(digest), data)
             else:
-                ranged += held
-        _take_ranges(session, remote, writer, ranged)
-        _count(session, ranged)
-    session.progress.finish()
+                self._writer.put(data)
+            self._held += len(data)
+        self._count(len(found), run.length)
+        if self._held >= TARGET:
+            self.close()
+            self._writer, self._held = self._session.avc.writer(), 0
+
+    def pack(self, staged: Path, rows: list[Any], size: int) -> None:
+        """A whole pack."""
+        self._writer.take_pack(staged, rows)
+        self._count(len(rows), size)
+
+    def object(self, staged: Path, digest: Digest, size: int) -> None:
+        """A larger object."""
+        self._writer.take_object(staged, digest)
+        self._count(1, size)
+
+    def _count(self, objects: int, size: int) -> None:
+        self._session.brought_objects += objects
+        self._session.brought_bytes += size
+
+    def close(self) -> None:
+        """Make what was taken over durable, then known."""
+        self._writer.close()
+
+
+Take = Callable[[_Intake], None]
+Job = Callable[[], Take]
+
+
+def _nothing_yet(intake: _Intake) -> None:
+    """Nothing to take over before the last piece has come."""
+
+
+def _bring(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
+    """Fetch the objects at *places* of *remote* into the store."""
+    plan = _plan(remote, places)
+    if not plan.requests:
+        return set()
+    session.progress.start("Downloading", total=plan.bytes, unit="bytes")
+    fetching = _Fetching(session, remote)
+    try:
+        with session.avc.writing():
+            intake = _Intake(session)
+            with contextlib.closing(in_threads(fetching.jobs(plan), AT_ONCE, fetching.stop, ahead=0)) as results:
+                try:
+                    for take in results:
+                        take(intake)
+                finally:
+                    intake.close()  # also after an error: what was taken over was checked
+    finally:
+        fetching.clean()
+        session.progress.finish()
     return set(places)
 
 
-def _count(session: Session, places: Sequence[Place]) -> None:
-    session.brought_objects += len(places)
-    session.brought_bytes += sum(place.stored for place in places)
+class _Fetching:
+    """The jobs of one download. Each runs in a thread of its own and answers what the store is to take over."""
+
+    def __init__(self, session: Session, remote: Remote) -> None:
+        self.stop = Stop()
+        self._session, self._remote, self._transport = session, remote, remote.transport
+        self._tmp = session.avc.tmp
+        self._staged: list[Path] = []
+        self._partials: list[Partial] = []
+
+    def jobs(self, plan: Incoming) -> Iterator[Job]:
+        """All that is to be done, larger things first."""
+        for place in plan.own:
+            # A directory copies a file quicker than in pieces, often without copying at all.
+            if place.length <= _PIECE or self._transport.kind == "directory":
+                yield self._object(place)
+            else:
+                yield from self._in_pieces(place)
+        for pack in plan.whole:
+            yield self._pack(pack)
+        for lot in plan.lots():
+            yield self._ranges(lot)
+
+    def clean(self) -> None:
+        """Remove what was not taken over; a larger object that was begun stays, to be gone on with."""
+        for staged in self._staged:
+            staged.unlink(missing_ok=True)
+        for partial in self._partials:
+            partial.close(keep=partial.left < partial.size)
+
+    def _where(self, file: str) -> str:
+        return f"'{file}' of remote '{self._remote.name}'"
+
+    def _download(self, file: str, size: int) -> Path:
+        staged = temporary(self._tmp, "down")
+        self._staged.append(staged)
+        tally = Tally(self._session.progress, size, self.stop)
+        try:
+            self._transport.download(f"packs/{file}", staged, size, advance=tally)
+        except BaseException:
+            staged.unlink(missing_ok=True)  # by who made it: the caller may have given up already
+            raise
+        tally.complete()
+        return staged
+
+    def _object(self, place: Place) -> Job:
+        def run() -> Take:
+            staged = self._download(place.file, place.length)
+            check_object(staged, place.digest, self._where(place.file))
+            return lambda intake: intake.object(staged, place.digest, place.stored)
+
+        return run
+
+    def _pack(self, pack: WholePack) -> Job:
+        def run() -> Take:
+            staged = self._download(pack.file, pack.size)
+            rows = check_pack(staged, self._where(pack.file))
+            return lambda intake: intake.pack(staged, rows, pack.size)
+
+        return run
+
+    def _ranges(self, lot: Sequence[Run]) -> Job:
+        def run() -> Take:
+            wanted = [(f"packs/{run.places[0].file}", run.start, run.length) for run in lot]
+            found: list[tuple[Run, list[tuple[Digest, bytes]]]] = []
+            for position, data in self._transport.read_ranges(wanted):
+                self.stop.check()
+                run = lot[position]
+                found.append((run, list(objects_of(run, data, self._where(run.places[0].file)))))
+                self._session.progress.advance(run.length)
+
+            def take(intake: _Intake) -> None:
+                for run, objects in found:
+                    intake.objects(run, objects)
+
+            return take
+
+        return run
+
+    # ---- in pieces -----------------------------------------------------------------------------
+
+    def _in_pieces(self, place: Place) -> Iterator[Job]:
+        rate = self._session.limits.rate
+        most = _PIECE if rate is None else min(_PIECE, max(_SMALLEST_PIECE, rate.per_second))
+        partial = Partial(self._tmp, place.digest, place.length)
+        self._partials.append(partial)
+        self._session.progress.advance(place.length - partial.left)
+        missing = partial.missing(most)
+        if not missing:
+            yield lambda: self._finished(place, partial, most)
+
+        def job(piece: Piece) -> Job:
+            def run() -> Take:
+                return self._finished(place, partial, most) if self._piece(place, partial, piece) else _nothing_yet
+
+            return run
+
+        yield from map(job, missing)
+
+    def _piece(self, place: Place, partial: Partial, piece: Piece) -> bool:
+        """Fetch one piece; whether it was the last."""
+        start, length = piece
+        for _, data in self._transport.read_ranges([(f"packs/{place.file}", start, length)]):
+            self.stop.check()
+            self._session.progress.advance(length)
+            return partial.write(start, data)
+        raise Corrupt(f"{self._where(place.file)} is cut short")
+
+    def _finished(self, place: Place, partial: Partial, most: int) -> Take:
+        """All pieces are there: the digest tells whether they are right, too."""
+        try:
+            check_object(partial.path, place.digest, self._where(place.file))
+        except DigestMismatch:
+            again = partial.continued  # what an earlier command left may have been lost in a power cut
+            partial.begin_anew()
+            if not again:
+                raise
+            for piece in partial.missing(most):
+                self._piece(place, partial, piece)
+            return self._finished(place, partial, most)
+
+        def take(intake: _Intake) -> None:
+            intake.object(partial.path, place.digest, place.stored)
+            partial.close(keep=False)
+
+        return take
 
 
-def _take_whole(session: Session, remote: Remote, writer: Any, place: Place) -> None:
-    """A larger object: streamed to a file of its own, checked, then given its name."""
-    staged = temporary(session.avc.tmp, "down")
-    try:
-        remote.transport.download(f"packs/{place.file}", staged, place.length)
-        writer.adopt_object(staged, place.digest)
-    finally:
-        staged.unlink(missing_ok=True)
-    session.progress.advance(place.stored)
+# ---- only looking -----------------------------------------------------------------------------------
 
 
-def _take_pack(session: Session, remote: Remote, writer: Any, file: str, held: Sequence[Place], size: int) -> None:
-    """A pack of which most is needed: fetched whole, every object in it checked."""
-    staged: Path = temporary(session.avc.tmp, "down")
-    try:
-        remote.transport.download(f"packs/{file}", staged, size)
-        writer.adopt_pack(staged)
-    finally:
-        staged.unlink(missing_ok=True)
-    session.progress.advance(sum(place.stored for place in held))
-
-
-def _take_ranges(session: Session, remote: Remote, writer: Any, places: Sequence[Place]) -> None:
-    """Parts of packs: neighbours in one request, each object checked and stored."""
-    runs: list[list[Place]] = []
-    for place in sorted(places, key=lambda p: (p.file, p.offset)):
-        last = runs[-1][-1] if runs else None
-        near = last is not None and last.file == place.file and place.offset - (last.offset + last.stored) <= _GAP
-        if near and place.offset + place.stored - runs[-1][0].offset <= _RUN:
-            runs[-1].append(place)
-        else:
-            runs.append([place])
-    wanted = [(f"packs/{run[0].file}", run[0].offset, run[-1].offset + run[-1].stored - run[0].offset) for run in runs]
-    for position, data in remote.transport.read_ranges(wanted):
-        run = runs[position]
-        for place in run:
-            start = place.offset - run[0].offset
-            stored = memoryview(data)[start : start + place.stored]
-            where = f"'{place.file}' of remote '{remote.name}'"
-            unpacked = decode_object(stored, place.codec, place.length, where)
-            actual = digest_bytes(unpacked)
-            if actual != place.digest:
-                raise DigestMismatch(place.digest, actual, where)
-            writer.put(unpacked)
-            session.progress.advance(place.stored)
-
-
-def clean_downloads(tmp: Path, older_than: float) -> None:
-    """Remove downloads that a killed command left, older than *older_than* (epoch seconds)."""
-    for entry in os.scandir(tmp):
-        if entry.name.startswith("down-") and entry.stat().st_mtime < older_than:
-            Path(entry.path).unlink(missing_ok=True)
+def _lend(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
+    """Read the small objects at *places* of *remote* without storing them: for dry runs."""
+    runs = [Run([place]) for place in places.values()]
+    ranges = [(f"packs/{run.places[0].file}", run.start, run.length) for run in runs]
+    for position, data in remote.transport.read_ranges(ranges):
+        for digest, found in objects_of(runs[position], data, f"'{ranges[position][0]}' of remote '{remote.name}'"):
+            lend(session.avc.store, digest, found)
+    return set(places)

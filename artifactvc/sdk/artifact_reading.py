@@ -112,7 +112,7 @@ class ArtifactReading(ArtifactBase):
         with self._session() as session:
             if self._prepared is not None:
                 return self._prepared.find(session, path)
-            digest = trusted(session, self._version(session).version["digest"])
+            digest = trusted(session, self._version(session).version["digest"], (path,))
             return find(digest, path, session.node) if digest != EMPTY else None
 
     def _entries(self, prefix: str = "") -> list[Entry]:
@@ -125,7 +125,7 @@ class ArtifactReading(ArtifactBase):
         with self._session() as session:
             if self._prepared is not None:
                 return list(self._prepared.entries(session, prefix))
-            digest = trusted(session, self._version(session).version["digest"])
+            digest = trusted(session, self._version(session).version["digest"], (prefix,) if prefix else None)
             return list(walk(digest, session.node, prefix)) if digest != EMPTY else []
 
     def _read(self, entry: Entry) -> bytes:

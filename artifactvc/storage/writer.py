@@ -21,7 +21,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import BadPack, DigestMismatch, UnreadableFile, UnstableFile, UnsupportedFile
+from artifactvc.errors import DigestMismatch, UnreadableFile, UnstableFile, UnsupportedFile
 from artifactvc.storage import loose, packs
 from artifactvc.storage.loose import own_path
 from artifactvc.storage.packing import Packing
@@ -29,7 +29,7 @@ from artifactvc.storage.packs import SMALL, PackRow
 from artifactvc.storage.places import Stamp
 from artifactvc.storage.store import Store, stamp_of
 from artifactvc.util.files import make_directories, sync_directory, temporary, writing
-from artifactvc.util.hashing import StreamDigest, digest_bytes
+from artifactvc.util.hashing import StreamDigest
 from artifactvc.util.text import escape
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -211,13 +211,11 @@ class StoreWriter:
             os.close(fd)
             staged.unlink(missing_ok=True)
 
-    def adopt_object(self, staged: Path, digest: Digest) -> None:
-        """Take over a downloaded file in ``tmp/`` as the object *digest*, checked first."""
-        fd = os.open(staged, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def take_object(self, staged: Path, digest: Digest) -> None:
+        """Take over a file in ``tmp/`` that is known to be the object *digest* (``incoming.check_object``)."""
+        fd = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            actual, size = loose.hash_file(fd)
-            if actual != digest:
-                raise DigestMismatch(digest, actual, "a download")
+            size = os.fstat(fd).st_size
             if size <= SMALL:
                 self.put(os.pread(fd, size, 0))
                 return
@@ -226,17 +224,11 @@ class StoreWriter:
         finally:
             os.close(fd)
 
-    def adopt_pack(self, staged: Path) -> None:
-        """Take over a downloaded pack in ``tmp/``: its table and every object in it are checked first (H2)."""
-        fd = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            rows = _verified(fd, "a downloaded pack")
-            os.fchmod(fd, 0o444)
-            os.fsync(fd)
-            size = os.fstat(fd).st_size
-        finally:
-            os.close(fd)
+    def take_pack(self, staged: Path, rows: list[PackRow]) -> None:
+        """Take over a pack in ``tmp/`` that was checked whole and synced (``incoming.check_pack``)."""
+        size = staged.stat().st_size
         name = f"{secrets.token_hex(16)}.pack"
+        os.chmod(staged, 0o444)
         os.rename(staged, self._store.packs_dir / name)
         self._adopted.append((name, rows, size))
         self.packing.fresh.update(bytes.fromhex(row.digest) for row in rows)
@@ -328,15 +320,3 @@ def _kind(mode: int) -> str:
         if test(mode):
             return name
     return "not a regular file"
-
-
-def _verified(fd: int, what: str) -> list[PackRow]:
-    """The rows of an open pack whose objects are all what their names promise; BadPack, DigestMismatch."""
-    rows = packs.read_table(fd, what)
-    for row, stored in packs.iter_stored(fd, rows):
-        actual = digest_bytes(packs.decode_object(stored, row.codec, row.length, what))
-        if actual != row.digest:
-            raise DigestMismatch(row.digest, actual, what)
-    if not rows:
-        raise BadPack(f"{what} is empty")
-    return rows

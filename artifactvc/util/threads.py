@@ -41,11 +41,11 @@ class Stop:
             raise Stopped
 
 
-def in_threads(jobs: Iterable[Callable[[], T]], count: int, stop: Stop) -> Generator[T, None, None]:
+def in_threads(jobs: Iterable[Callable[[], T]], count: int, stop: Stop, *, ahead: int = 1) -> Generator[T, None, None]:
     """What *jobs* return, in the order in which they end.
 
-    At most *count* are at work and one is ready; the next is drawn, in the caller's thread,
-    when one has ended: what is held follows *count*, not how many there are. The first error,
+    At most *count* are at work and *ahead* are ready; the next is drawn, in the caller's thread,
+    when one has ended: what is held follows these, not how many there are. The first error,
     of a job, of drawing one or of the caller (who closes this iterator), sets *stop*: jobs that
     were not begun are dropped, and those at work are waited for, for ``PATIENCE`` seconds.
     """
@@ -76,7 +76,7 @@ def in_threads(jobs: Iterable[Callable[[], T]], count: int, stop: Stop) -> Gener
                 # A daemon: one that waits for a silent server must not keep the process from ending.
                 threads.append(threading.Thread(target=work, name="avc-transfer", daemon=True))
                 threads[-1].start()
-            while under_way > count or not ended.empty():
+            while under_way >= count + ahead or not ended.empty():
                 under_way -= 1
                 yield result()
         while under_way:

@@ -197,6 +197,28 @@ def conflict(call, *args) -> tuple[str, str]:
     return caught.value.message, caught.value.hint
 
 
+@given(contents(8), st.lists(paths(), max_size=2), CUTS)
+def test_a_part_is_checked_from_its_own_nodes(content, parts, cuts):
+    """What is checked for some paths is all that walking and finding them reads, and tells the same of the whole."""
+    with finely_cut(*cuts):
+        root, nodes = build(content.values())
+        checked: set[Digest] = set()
+        used: set[Digest] = set()
+
+        def noted(seen: set[Digest]):
+            def read(digest: Digest) -> bytes:
+                seen.add(digest)
+                return nodes.read(digest)
+
+            return read
+
+        assert manifest.check(root.digest, noted(checked), parts) == root
+        for part in parts:
+            list(manifest.walk(root.digest, noted(used), part))
+            manifest.find(root.digest, part, noted(used))
+        assert used <= checked
+
+
 def test_two_entries_at_one_path_are_refused():
     """Even if they are equal."""
     assert conflict(build, [file("a"), file("b"), file("a")]) == (

@@ -20,9 +20,9 @@ def test_every_job_gives_its_result_once(count, values):
     assert sorted(in_threads(jobs, count, Stop())) == sorted(values)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_what_is_held_follows_the_number_of_threads(count):
-    """At most *count* jobs run, and one more is drawn: the next waits until one has ended."""
+@pytest.mark.parametrize(("count", "ahead"), [(1, 1), (3, 1), (3, 0)])
+def test_what_is_held_follows_the_number_of_threads(count, ahead):
+    """At most *count* jobs run, and *ahead* are drawn: the next waits until one has ended."""
     lock = threading.Lock()
     state = {"drawn": 0, "running": 0, "most": 0, "ended": 0, "ahead": 0}
 
@@ -39,10 +39,10 @@ def test_what_is_held_follows_the_number_of_threads(count):
             state["ahead"] = max(state["ahead"], state["drawn"] - state["ended"])
             yield job
 
-    for _ in in_threads(jobs(), count, Stop()):
+    for _ in in_threads(jobs(), count, Stop(), ahead=ahead):
         state["ended"] += 1
     assert state["most"] <= count
-    assert state["ahead"] <= count + 2, "what was drawn and has not been given back"
+    assert state["ahead"] <= count + ahead + 1, "what was drawn and has not been given back"
 
 
 def test_jobs_are_drawn_and_results_given_in_the_callers_thread():
