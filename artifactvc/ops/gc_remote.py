@@ -280,8 +280,13 @@ def _condemn(
         plan = _plan(remote, survey, ages, rewrite=attempt < _NO_REWRITE)
         if dry_run or not (plan.gone or plan.indexes):
             return None, plan
-        with session.avc.writing():
-            places = gc_rewrite.write_anew(session, remote, files, plan.rewrite)
+        try:
+            with session.avc.writing():
+                places = gc_rewrite.write_anew(session, remote, files, plan.rewrite)
+        except RemoteMissing:  # another gc was faster: it has condemned the pack, and removed it
+            if not fetch(session, remote.name).entries:
+                raise
+            continue
         index: tuple[dict[str, Any], ...] = ()
         if places:
             data = encode_places(places)

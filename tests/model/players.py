@@ -36,7 +36,7 @@ class Client(Player):
         with self.mortal(0.2):
             if rng.random() < 0.2:
                 self.deed("put in a part", self.put_in)
-            if rng.random() < 0.12:
+            if rng.random() < 0.2:
                 self.deed("finish", self.finish)
         with self.mortal(0.25):
             if rng.random() < 0.3:
@@ -164,4 +164,9 @@ class Collector(Player):
         for _ in range(self.rng.randint(0, 20)):
             self.actor.pause()
         with self.mortal(0.2):
-            self.deed("gc", lambda: collect_remote(self.repository.session, "origin", self.grace))
+            self.deed("gc", self.collect)
+
+    def collect(self) -> None:
+        done = collect_remote(self.repository.session, "origin", self.grace)
+        for what in ("condemned", "rewritten_bytes", "removed", "spared", "expired"):
+            self.world.met[f"gc {what}"] += bool(getattr(done, what))
