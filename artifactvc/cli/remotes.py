@@ -162,8 +162,8 @@ def push(
 def pull(shared: Shared, remote_name: str | None, refs: tuple[str, ...], dry_run: bool) -> None:
     """Read a remote's log, and fetch bytes.
 
-    With no REF the versions that artifacts.toml names, else each latest. The workspace is
-    never touched: it says which checkout would.
+    With no REF the versions that artifacts.toml names, else each latest; in a mirror
+    (clone --mirror) everything. The workspace is never touched: it says which checkout would.
     """
     remote_name, refs = _remote_and_refs(shared, remote_name, refs)
     result = shared.repository.pull(remote_name, refs, dry_run=dry_run)
@@ -212,19 +212,24 @@ def fetch(shared: Shared, remote_name: str | None) -> None:
 @click.option("--profile", metavar="P", help="Profile of the credentials file.")
 @click.option("--region", metavar="R", help="Region of the bucket.")
 @_TRANSPORT
+@click.option("--mirror", is_flag=True, help="Bring every byte, now and with each later pull.")
 def clone(
     shared: Shared, url: str, directory: str | None, endpoint_url: str | None, profile: str | None, region: str | None,
-    transport: str,
+    transport: str, mirror: bool,
 ) -> None:  # fmt: skip
     """Make a repository from a remote.
 
-    The log is read; bytes come with pull, checkout and get.
+    The log is read; bytes come with pull, checkout and get. With --mirror all of them come,
+    of every version that is live or can still be restored: a complete copy, from which
+    everything can be pushed to an empty remote. Run again in the same DIR, it goes on.
     """
     from artifactvc.sdk.repository import RemoteOptions, Repository
 
     options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region, client=transport)
-    repository, result = Repository.clone(url, directory, options=options, progress=shared.progress())
+    repository, result = Repository.clone(url, directory, options=options, mirror=mirror, progress=shared.progress())
     shared.adopt(repository)
     if not shared.answer("clone", result):
         versions = count(len(result.fetched.versions), "version")
         shared.say(f"cloned {escape(result.remote)} to {escape(result.path)}: {versions}")
+        if mirror:
+            shared.say(f"fetched {count(result.objects, 'object')} ({format_size(result.bytes)})")

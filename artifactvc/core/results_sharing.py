@@ -67,6 +67,8 @@ class Cloned:
     path: str
     remote: str
     fetched: Fetched
+    objects: int = 0  # brought, and their bytes: all of them with --mirror
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -277,9 +277,24 @@ class _Planner:
             plan.objects.update(version[name] for name in ("description", "metadata") if version[name])
             plan.versions.append(f"{artifact['project']}/{artifact['name']}:v{version['number']}")
         for record in plan.records:
-            plan.objects.update(needed_objects(record))
+            plan.objects.update(self._still_named(record))
         plan.versions = list(dict.fromkeys(plan.versions))
         return plan
+
+    def _still_named(self, record: Record) -> list[str]:
+        """Objects that *record* names and that no later record has replaced: a collection may have taken those."""
+        needed = needed_objects(record)
+        if not needed or record["kind"] not in ("artifact", "version", "run"):
+            return needed
+        if record["kind"] == "run":
+            found = [self.rows.get("run", record["run"])]
+        else:
+            artifact = resolve(self.rows, record["artifact"])
+            found = [artifact]
+            if artifact is not None and record["kind"] == "version":
+                found += self.rows.find("version", artifact=artifact["id"], digest=record["digest"])
+        named = {row.get(name) for row in found if row for name in ("description", "metadata", "details", "metrics")}
+        return [digest for digest in needed if digest in named]
 
 
 class _Undo(Exception):

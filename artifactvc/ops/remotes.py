@@ -207,6 +207,12 @@ def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bo
     fetched = fetch(session, name)
     session.remote(name).verify_identity(to_write=False)
     objects, size = session.brought_objects, session.brought_bytes
+    if session.avc.remotes[name].get("mirror") and not refs:
+        from artifactvc.ops.mirror import mirror
+
+        everything, planned = mirror(session, name, dry_run=dry_run)
+        objects, size = session.brought_objects - objects, session.brought_bytes - size
+        return Pulled(fetched, everything, objects + planned, size, (), dry_run)
     wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
     planned = 0
     shown = []
@@ -299,6 +305,9 @@ def clone_description(url: str, options: RemoteOptions) -> tuple[str, dict[str, 
 
 
 def after_clone(session: Session, url: str, path: Path) -> Cloned:
-    """Read the log of a remote that was just added; bytes come when they are asked for."""
+    """Read the log of a remote that was just added; bytes come when they are asked for, or all at once to a mirror."""
     name = remote_name(session, None)
-    return Cloned(str(path), url, fetch(session, name))
+    if not session.avc.remotes[name].get("mirror"):
+        return Cloned(str(path), url, fetch(session, name))
+    pulled = pull(session, name, ())
+    return Cloned(str(path), url, pulled.fetched, pulled.objects, pulled.bytes)

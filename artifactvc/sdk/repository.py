@@ -138,15 +138,23 @@ class Repository:
         directory: str | Path | None = None,
         *,
         options: RemoteOptions | None = None,
+        mirror: bool = False,
         environ: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> tuple[Repository, results.Cloned]:
-        """Make a repository in *directory* (else one named like the remote) with *url* as origin, and read its log."""
+        """Make a repository in *directory* (else one named like the remote) with *url* as origin, and read its log.
+
+        A *mirror* has all bytes too; one that was interrupted goes on.
+        """
+        from artifactvc.ops import mirror as mirrors
         from artifactvc.ops import remotes
 
         options = options or RemoteOptions()
         url, body = remotes.clone_description(url, options)
         target = Path(os.path.abspath(directory or url.rstrip("/").rpartition("/")[2] or "clone"))
+        if mirror and mirrors.is_mirror_of(target, url):
+            repository = cls.open_at(target / avcdir.NAME, environ=environ, progress=progress)
+            return repository, remotes.after_clone(repository._session, url, target)
         if target.is_dir() and any(target.iterdir()):
             raise UsageError(f"'{target}' is there and not empty", hint="name another directory")
         there = target.is_dir()
@@ -157,7 +165,10 @@ class Repository:
                 target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
             )
             repository.remote_add("origin", url, options=options)
-            return repository, remotes.after_clone(repository._session, url, target)
+            if mirror:
+                mirrors.mark(repository._session, "origin")
+            else:
+                return repository, remotes.after_clone(repository._session, url, target)
         except BaseException:
             # It was empty: what is there is ours, and would be in the way of the next try.
             shutil.rmtree(target / avcdir.NAME, ignore_errors=True)
@@ -165,6 +176,7 @@ class Repository:
             if not there:
                 target.rmdir()
             raise
+        return repository, remotes.after_clone(repository._session, url, target)  # what came of it stays, to go on
 
     def _recover(self) -> None:
         """Finish or clean what a killed command left in ``tmp``."""

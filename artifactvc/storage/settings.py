@@ -79,7 +79,7 @@ def load_toml(path: Path) -> dict[str, Any]:
 # ---- shapes: whoever edits a file by hand is told what to mend, before anything relies on it ---------
 
 _TEXT: Final = ("endpoint_url", "profile", "region", "transport")
-_FLAGS: Final = ("read_only", "single_writer", "origin")
+_FLAGS: Final = ("read_only", "single_writer", "origin", "mirror")
 _ID: Final = re.compile("[0-9a-f]{32}")
 
 
