@@ -43,9 +43,11 @@ def remote_add(
     shared: Shared, name: str, url: str, endpoint_url: str | None, profile: str | None, region: str | None,
     transport: str, single_writer: bool,
 ) -> None:  # fmt: skip
-    """Add a remote: a directory, or s3://bucket/path.
+    """Add a remote: a directory, or an address in object storage.
 
-    Its storage is tried first: it must be able to create a file only if it does not exist.
+    S3 is s3://BUCKET/PATH, Google Cloud Storage gs://BUCKET/PATH, Azure az://CONTAINER/PATH
+    or https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH. Its storage is tried first: it
+    must be able to create a file only if it does not exist.
     Credentials come from the usual places and are never stored.
     """
     from artifactvc.sdk.repository import RemoteOptions

@@ -9,6 +9,7 @@ sign-in) is asked by the cloud's own package, which keeps to its own settings, s
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from artifactvc.errors import UsageError
 from artifactvc.storage.objectclient import ClientError, Trouble
@@ -154,13 +155,160 @@ class Provider:
             return keys
 
 
-# ---- what of a place is shown ----------------------------------------------------------------------
+# ---- Azure ---------------------------------------------------------------------------------------
+
+_SCOPE: Final = "https://storage.azure.com/.default"
+_EMULATOR: Final = (
+    "devstoreaccount1",  # the account and key of every emulator, from Microsoft's documentation
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+)
 
 
-def place_of_azure(place: ObjectPlace) -> str:
+@dataclass(frozen=True)
+class AzureAccess:
+    """How a container is reached: by a key, a shared access signature, or tokens, as obstore takes them."""
+
+    account: str
+    endpoint: str
+    provide: Callable[[], dict[str, Any]]
+
+
+def azure_access(
+    place: ObjectPlace, options: RemoteOptions, environment: Mapping[str, str] = os.environ
+) -> AzureAccess:
+    """The connection string, else account and key or signature, else what azure-identity finds.
+
+    What is said for one account is never sent to another that the address names.
+    """
+    said = _connection_string(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
+    given = environment.get("AZURE_STORAGE_ACCOUNT") or environment.get("AZURE_STORAGE_ACCOUNT_NAME") or ""
+    if said and (not place.account or place.account == said["account"]):
+        account, key, signature, address = said["account"], said["key"], said["signature"], said["endpoint"]
+    else:
+        account = place.account or given
+        ours = not given or given == account
+        key = environment.get("AZURE_STORAGE_KEY") or environment.get("AZURE_STORAGE_ACCOUNT_KEY") or "" if ours else ""
+        signature = environment.get("AZURE_STORAGE_SAS_TOKEN") or "" if ours else ""
+        address = ""
+    if not account:
+        raise ClientError(Trouble.NO_CREDENTIALS, looked_for_azure(place))
+    address = options.endpoint_url or address or f"https://{account}.blob.{place.domain or 'core.windows.net'}"
+    if key:
+        keys = {"access_key": key, "expires_at": None}
+    elif signature:
+        signature = signature.lstrip("?")
+        _refuse_old(signature)
+        keys = {"sas_token": signature, "expires_at": None}
+    else:
+        return AzureAccess(account, endpoint("azure", address), _by_azure_identity(place))
+    return AzureAccess(account, endpoint("azure", address), lambda: keys)
+
+
+def _connection_string(text: str) -> dict[str, str]:
+    """Account, key, signature and endpoint of a connection string; nothing if there is none."""
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    if not parts:
+        return {}
+    account, key = parts.get("AccountName", ""), parts.get("AccountKey", "")
+    address = parts.get("BlobEndpoint", "")
+    if parts.get("UseDevelopmentStorage", "").lower() == "true":
+        account, key = _EMULATOR
+        address = address or f"http://127.0.0.1:10000/{account}"
+    if not account and address:
+        account = (urlsplit(address).hostname or "").partition(".")[0]
+    scheme = parts.get("DefaultEndpointsProtocol", "https")
+    address = address or f"{scheme}://{account}.blob.{parts.get('EndpointSuffix', 'core.windows.net')}"
+    return {"account": account, "key": key, "signature": parts.get("SharedAccessSignature", ""), "endpoint": address}
+
+
+def _refuse_old(signature: str) -> None:
+    """A signature says until when it is good: one that is over need not be sent."""
+    end = dict(parse_qsl(signature)).get("se", "")
+    try:
+        over = datetime.fromisoformat(end.replace("Z", "+00:00"))
+    except ValueError:
+        return
+    over = over if over.tzinfo else over.replace(tzinfo=UTC)
+    if over < datetime.now(UTC):  # noqa: TID251  it is the library that would compare it
+        raise ClientError(Trouble.EXPIRED, f"the shared access signature was good until {end[:40]}")
+
+
+def _by_azure_identity(place: ObjectPlace) -> Callable[[], dict[str, Any]]:
+    try:
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+    except ImportError:
+        raise ClientError(Trouble.NO_CREDENTIALS, looked_for_azure(place)) from None
+    logging.getLogger("azure.identity").setLevel(logging.CRITICAL)  # it warns of each place where it finds nothing
+    held = DefaultAzureCredential()
+
+    def provide() -> dict[str, Any]:
+        try:
+            token = held.get_token(_SCOPE)
+        except CredentialUnavailableError:
+            raise ClientError(Trouble.NO_CREDENTIALS, looked_for_azure(place)) from None
+        except ClientAuthenticationError as error:
+            if "AADSTS700082" in str(error) or "expired" in str(error):
+                raise ClientError(Trouble.EXPIRED, "azure-identity") from error
+            raise ClientError(Trouble.NO_CREDENTIALS, looked_for_azure(place)) from error
+        return {"token": token.token, "expires_at": datetime.fromtimestamp(token.expires_on, UTC)}
+
+    return provide
+
+
+def looked_for_azure(place: ObjectPlace) -> str:
     """Where credentials of an Azure account were looked for."""
     return (
         "looked in AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or"
         " AZURE_STORAGE_SAS_TOKEN, and for a sign-in of azure-identity"
-        + (f" to account '{place.account}'" if place.account else "")
+        + (f", for account '{place.account}'" if place.account else "")
     )
+
+
+# ---- Google Cloud Storage ------------------------------------------------------------------------
+
+_GOOGLE: Final = "https://storage.googleapis.com"
+_STORAGE: Final = ("https://www.googleapis.com/auth/devstorage.read_write",)
+
+
+@dataclass(frozen=True)
+class GcsAccess:
+    """How a bucket is reached. ``credentials`` are google-auth's; None for nobody in particular."""
+
+    endpoint: str
+    credentials: Any
+
+
+def gcs_access(options: RemoteOptions, environment: Mapping[str, str] = os.environ) -> GcsAccess:
+    """A token from the environment, else what google-auth finds.
+
+    Another server than Google's is asked as nobody where the environment gives no credentials:
+    those that a machine has are not for it.
+    """
+    address = options.endpoint_url or environment.get("STORAGE_EMULATOR_HOST") or _GOOGLE
+    if "://" not in address and not options.endpoint_url:
+        address = f"http://{address}"  # as Google's own libraries take it
+    address = endpoint("gcs", address)
+    token = environment.get("GOOGLE_OAUTH_ACCESS_TOKEN") or environment.get("CLOUDSDK_AUTH_ACCESS_TOKEN")
+    if token:
+        from google.oauth2.credentials import Credentials
+
+        return GcsAccess(address, Credentials(token))  # type: ignore[no-untyped-call]
+    if address != _GOOGLE and not environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return GcsAccess(address, None)
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError
+
+    try:
+        found, _ = google.auth.default(scopes=_STORAGE)
+    except DefaultCredentialsError as error:
+        raise ClientError(Trouble.NO_CREDENTIALS, LOOKED_FOR_GCS) from error
+    except RefreshError as error:
+        raise ClientError(Trouble.EXPIRED, "") from error
+    return GcsAccess(address, found)
+
+
+LOOKED_FOR_GCS: Final = (
+    "looked in GOOGLE_APPLICATION_CREDENTIALS and GOOGLE_OAUTH_ACCESS_TOKEN, in gcloud's application default"
+    " credentials, and for a role of this machine"
+)

@@ -46,6 +46,7 @@ class FsspecClient:
         from fsspec.asyn import get_loop, sync
 
         async def bounded() -> T:
+            await self.opened()
             return await asyncio.wait_for(work(), allowed(self.options, size))
 
         try:
@@ -55,6 +56,9 @@ class FsspecClient:
         except Exception as error:
             raise self.trouble(error) from error
         return result
+
+    async def opened(self) -> None:
+        """What has to be done in the loop before the first request."""
 
     def trouble(self, error: BaseException) -> ClientError:
         """What an error of the library means."""

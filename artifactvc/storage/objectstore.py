@@ -56,17 +56,14 @@ class ObjectStore(Listing):
     def __init__(self, place: ObjectPlace, options: RemoteOptions, connect: Callable[[], Client]) -> None:
         self.kind, self.url, self.read_only = place.kind, place.url, options.read_only
         self._place, self._options, self._connect = place, options, connect
-        self._connecting = threading.Lock()
-        self._small, self._parts, self._uploads = Lanes(_SMALL_AT_ONCE), Lanes(_PARTS_AT_ONCE), Lanes(_UPLOADS_AT_ONCE)
-
-    @cached_property
-    def _opened(self) -> Client:
-        return self._connect()
+        self._held = _Held(connect)
 
     @property
-    def _client(self) -> Client:
-        with self._connecting:
-            return self._opened
+    def _now(self) -> _Held:
+        """Threads and connections, new ones in a forked child: those of its parent are not there."""
+        if self._held.pid != os.getpid():
+            self._held = _Held(self._connect)
+        return self._held
 
     # ---- names, tries, errors --------------------------------------------------------------------
 
@@ -82,7 +79,7 @@ class ObjectStore(Listing):
         """What *deed* gives, tried again where that does no harm, its failure as people are told of it."""
         key = self._key(name)
         try:
-            client = self._client
+            client = self._now.client()
             return deed(client, key) if once else again(self._options, partial(deed, client, key))
         except ClientError as error:
             raise explain(self._place, error, name) from error
@@ -98,7 +95,7 @@ class ObjectStore(Listing):
 
     def read(self, name: str, *, limit: int) -> bytes:
         """A whole file."""
-        return self._small.run(lambda: self._whole(name, limit))
+        return self._now.small.run(lambda: self._whole(name, limit))
 
     def read_many(self, names: Sequence[str], *, limit: int) -> list[bytes | None]:
         """Whole files; 403 means "not there" to who may not list (protocol R2)."""
@@ -115,7 +112,7 @@ class ObjectStore(Listing):
                     return None
                 raise
 
-        return self._small.all([partial(one, name) for name in names])
+        return self._now.small.all([partial(one, name) for name in names])
 
     def _range(self, name: str, start: int, length: int) -> bytes | memoryview:
         """Exactly *length* bytes at *start*."""
@@ -133,7 +130,7 @@ class ObjectStore(Listing):
         def one(position: int) -> tuple[int, bytes]:
             return position, bytes(self._range(*wanted[position]))
 
-        yield from self._small.each(((wanted[n][2], partial(one, n)) for n in range(len(wanted))), _HELD)
+        yield from self._now.small.each(((wanted[n][2], partial(one, n)) for n in range(len(wanted))), _HELD)
 
     def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:
         """Write a file in parts, each to its place."""
@@ -147,7 +144,7 @@ class ObjectStore(Listing):
                 written += os.pwrite(file.fd, data[written:], start + written)
             advance(len(data))
 
-        for _ in self._parts.each(((PART, partial(part, start)) for start in range(0, size, PART)), _HELD):
+        for _ in self._now.parts.each(((PART, partial(part, start)) for start in range(0, size, PART)), _HELD):
             pass
         if size == 0:
             self._whole(name, 0)
@@ -155,7 +152,7 @@ class ObjectStore(Listing):
     def list_files(self, prefix: str) -> list[Stored]:
         """The objects below a prefix."""
         base = len(self._place.prefix) + 1 if self._place.prefix else 0
-        found = self._small.run(lambda: self._asked(prefix, lambda client, key: list(client.list(f"{key}/"))))
+        found = self._now.small.run(lambda: self._asked(prefix, lambda client, key: list(client.list(f"{key}/"))))
         stored = [Stored(key[base:], size, modified) for key, size, modified in found]
         return sorted(file for file in stored if is_name(file.name) and file.name.startswith(f"{prefix}/"))
 
@@ -173,7 +170,7 @@ class ObjectStore(Listing):
                 return
             given_up = threading.Event()
             try:
-                self._uploads.run(lambda: self._send_parts(name, file, size, advance, given_up))
+                self._now.uploads.run(lambda: self._send_parts(name, file, size, advance, given_up))
             except BaseException:
                 given_up.set()  # Ctrl-C ends the waiting: the upload is to end, too
                 raise
@@ -183,7 +180,7 @@ class ObjectStore(Listing):
             self._take(len(data))
             client.write(key, data)
 
-        self._small.run(lambda: self._asked(name, put))
+        self._now.small.run(lambda: self._asked(name, put))
         advance(len(data))
 
     def _send_parts(self, name: str, file: IO[bytes], size: int, advance: Advance, given_up: threading.Event) -> None:
@@ -226,7 +223,7 @@ class ObjectStore(Listing):
                 after_no_answer(attempt - 2)  # the winner is known when the other request is over, so soon
             raise OutcomeUnknown(f"'{name}' at '{self.url}' is being created by others, again and again")
 
-        return self._small.run(once)
+        return self._now.small.run(once)
 
     def remove(self, name: str) -> None:
         """Remove an object."""
@@ -240,14 +237,32 @@ class ObjectStore(Listing):
                 if error.trouble is not Trouble.MISSING:
                     raise
 
-        self._small.run(lambda: self._asked(name, delete))
+        self._now.small.run(lambda: self._asked(name, delete))
 
     def drop_unfinished(self, before: float) -> int:
         """Abort uploads in parts that began before *before*, where the store does not forget them by itself."""
         self._change()
-        return self._small.run(
+        return self._now.small.run(
             lambda: self._asked("packs", lambda client, key: client.drop_unfinished(f"{key}/", before))
         )
+
+
+class _Held:
+    """What belongs to one process."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self.pid = os.getpid()
+        self.small, self.parts, self.uploads = Lanes(_SMALL_AT_ONCE), Lanes(_PARTS_AT_ONCE), Lanes(_UPLOADS_AT_ONCE)
+        self._connect, self._lock = connect, threading.Lock()
+
+    @cached_property
+    def _client(self) -> Client:
+        return self._connect()
+
+    def client(self) -> Client:
+        """The connection, made when it is first asked for."""
+        with self._lock:
+            return self._client
 
 
 class _Target:
@@ -304,11 +319,24 @@ def open_store(place: ObjectPlace, options: RemoteOptions) -> ObjectStore:
     """The transport to *place*, by the library that ``RemoteOptions.client`` asks for. Nothing is asked of it yet."""
 
     def connect() -> Client:
-        from artifactvc.storage import fsspecclient, obstoreclient
+        if place.kind == "gcs":
+            from artifactvc.storage import gcsclient
 
-        def by_fsspec() -> Client:
-            return fsspecclient.open_s3fs(place, options)
+            return gcsclient.open_gcs(place, options)
+        from artifactvc.storage import obstoreclient
 
-        return by_fsspec() if options.client == "fsspec" else obstoreclient.open_s3(place, options, by_fsspec)
+        by_fsspec = options.client == "fsspec" or obstoreclient.lost_in_a_fork()
+        if place.kind == "s3":
+            from artifactvc.storage import fsspecclient
+
+            def other() -> Client:
+                return fsspecclient.open_s3fs(place, options)
+
+            return other() if by_fsspec else obstoreclient.open_s3(place, options, other)
+        if by_fsspec:
+            from artifactvc.storage import azureclient
+
+            return azureclient.open_azure_sdk(place, options)
+        return obstoreclient.open_azure(place, options)
 
     return ObjectStore(place, options, connect)

@@ -11,6 +11,7 @@ taken from them, for an address in them may hold a signature.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,12 +19,12 @@ from threading import Lock
 from typing import Any, Final
 
 from artifactvc.errors import MissingExtra
-from artifactvc.storage.credentials import Provider, s3_access
+from artifactvc.storage.credentials import Provider, azure_access, s3_access
 from artifactvc.storage.objectclient import IMMUTABLE, LANES, MIB, Client, ClientError, Trouble, allowed
 from artifactvc.storage.objectplace import ObjectPlace
 from artifactvc.storage.transport import RemoteOptions
 
-_STATUS: Final = re.compile(r"status code: (\d{3})")
+_STATUS: Final = re.compile(r"(?:status code|\(code): (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,80})</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{1,300})</Message>")
 _DAY: Final = timedelta(days=1)
@@ -45,6 +46,14 @@ _STATUSES: Final = {
 }
 
 
+_used_by: int | None = None  # the process whose threads obstore has
+
+
+def lost_in_a_fork() -> bool:
+    """Whether this is a child of a process that used obstore: its threads are not here, and it would wait for ever."""
+    return _used_by not in (None, os.getpid())
+
+
 class ObstoreClient:
     """One bucket. *make* opens it with what is said of connections and of tries."""
 
@@ -58,6 +67,8 @@ class ObstoreClient:
     ) -> None:
         self._make, self._options, self._provider, self._other = make, options, provider, other
         self._stores: dict[tuple[int, int], Any] = {}
+        global _used_by
+        _used_by = os.getpid()
         self._lock = Lock()
 
     def _store(self, sends: int = 0, tries: int = 1) -> Any:
@@ -141,6 +152,8 @@ class ObstoreClient:
         text = str(error).partition("\n\nDebug source")[0]
         status = int(found[1]) if (found := _STATUS.search(text)) else None
         code = found[1] if (found := _CODE.search(text)) else ""
+        if "The specified container does not exist" in text:  # a bulk deletion tells no code
+            code = "ContainerNotFound"
         message = found[1] if (found := _MESSAGE.search(text)) else ""
         if status is not None:
             return ClientError(trouble_of(status, code), detail_of(status, code, message))
@@ -195,3 +208,27 @@ def open_s3(place: ObjectPlace, options: RemoteOptions, other: Callable[[], Clie
         )
 
     return ObstoreClient(make, options, provider, other=other)
+
+
+def open_azure(place: ObjectPlace, options: RemoteOptions) -> Client:
+    """An Azure container."""
+    try:
+        import obstore.store
+    except ImportError as error:
+        raise MissingExtra("a remote in Azure", "azure") from error
+    access = azure_access(place, options)
+    provider = Provider(access.provide)
+    provider()  # so that missing credentials end here, once
+    kind: Any = obstore.store.AzureStore
+
+    def make(client: dict[str, Any], tries: dict[str, Any]) -> Any:
+        return kind(
+            place.bucket,
+            account_name=access.account,
+            endpoint=access.endpoint,
+            client_options=client,
+            retry_config=tries,
+            credential_provider=provider,
+        )
+
+    return ObstoreClient(make, options, provider)

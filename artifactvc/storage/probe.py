@@ -34,20 +34,20 @@ class Probe:
 
 
 def open_transport(url: str, options: RemoteOptions) -> Transport:
-    """The transport for *url*: a directory, or ``s3://bucket/path``."""
+    """The transport for *url*: a directory, or an object store (``objectplace.py``)."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":
         from artifactvc.storage.directory import DirectoryTransport
 
         return DirectoryTransport(Path(rest if separator else url), options)
     place = parse_place(url)
-    if place is not None and place.kind == "s3":
+    if place is not None:
         from artifactvc.storage.objectstore import open_store
 
         return open_store(place, options)
     raise UsageError(
         f"'{escape(scheme)}://' is not a kind of remote that this version can reach",
-        hint="use a directory or s3://bucket/path",
+        hint="use a directory, or s3://, gs:// or az:// with bucket and path",
     )
 
 

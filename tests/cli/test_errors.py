@@ -499,7 +499,7 @@ def test_wrong_shell(bare, shell):
         (["-C", "nowhere", "status"], "cannot go to 'nowhere': no such file or directory", "check -C"),
         (["-C", "data/a.txt", "status"], "cannot go to 'data/a.txt': not a directory", "check -C"),
         (["remote", "add", "x", "ftp://host/x"], "'ftp://' is not a kind of remote that this version can reach",
-         "use a directory or s3://bucket/path"),
+         "use a directory, or s3://, gs:// or az:// with bucket and path"),
         (["remote", "add", "x", "https://me:secret@host/x"], "a remote's address cannot hold a password",
          "use the credentials file, a profile or the environment"),
         (["config", "set", "gc.grase", "1d"], "no setting 'gc.grase'", "did you mean 'gc.grace'?"),
