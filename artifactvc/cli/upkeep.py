@@ -30,11 +30,7 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
     byte of them is read. Mending a remote stores anew what this repository or another remote
     has, and never overwrites a sound file. Exit code 1 if something is wrong and was not repaired.
     """
-    repository = shared.repository
-    if remote_name is None:
-        result = repository.fsck(full=full, repair=repair)
-    else:
-        result = repository.fsck_remote(remote_name, full=full, repair=repair)
+    result = shared.repository.fsck(remote_name, full=full, repair=repair)
     wrong = [problem for problem in result.problems if not problem.repaired]
     if not shared.answer("fsck", result):
         for problem in result.problems:

@@ -553,18 +553,13 @@ class Repository:
 
     # ---- upkeep ------------------------------------------------------------------------------
 
-    def fsck(self, *, full: bool = False, repair: bool = False) -> results.Checked:
-        """Check everything; with *full* every byte, with *repair* mend what can be mended."""
-        from artifactvc.ops import fsck
+    def fsck(self, remote: str | None = None, *, full: bool = False, repair: bool = False) -> results.Checked:
+        """Check everything here, or on *remote*; with *full* every byte, with *repair* mend what can be mended."""
+        from artifactvc.ops import fetch, fsck, fsck_remote
 
-        return fsck.fsck(self._session, full=full, repair=repair)
-
-    def fsck_remote(self, remote: str, *, full: bool = False, repair: bool = False) -> results.Checked:
-        """Check a remote from the remote itself; with *full* every byte that is needed, with *repair* mend it."""
-        from artifactvc.ops import fetch, fsck_remote
-
-        name = fetch.remote_name(self._session, remote)
-        grace = str(self.config_get("gc.grace").value)
+        if remote is None:
+            return fsck.fsck(self._session, full=full, repair=repair)
+        name, grace = fetch.remote_name(self._session, remote), str(self.config_get("gc.grace").value)
         return fsck_remote.fsck_remote(self._session, name, grace, full=full, repair=repair)
 
     def gc(self, *, grace: str | None = None, dry_run: bool = False) -> results.Collected:

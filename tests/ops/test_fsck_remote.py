@@ -103,7 +103,7 @@ def rebuilt(made: Repository, place: Path) -> None:
 def test_a_sound_remote_is_sound_and_nothing_changes_there(pushed):
     before = tree(remote_of(pushed))
     for full in (False, True):
-        found = pushed.fsck_remote("origin", full=full, repair=True)
+        found = pushed.fsck("origin", full=full, repair=True)
         assert (found.problems, found.versions, found.remote) == ((), 3, "origin")
         assert found.notes == ("the log of 'origin' was read to entry 2",)
     assert tree(remote_of(pushed)) == before
@@ -115,10 +115,10 @@ def test_any_damage_to_any_file_is_found_and_mended(pushed, tmp_path, how):
     """With all bytes here, ``--repair`` makes damage to each file good: ``--full`` is silent then, versions rebuild."""
     for position, path in enumerate(files_of(remote_of(pushed))):
         spoil(path, damaged(path.read_bytes(), how, 37 * (position + 1)))
-        found = pushed.fsck_remote("origin", full=True, repair=True)
+        found = pushed.fsck("origin", full=True, repair=True)
         assert found.problems, f"{path} {how}: not found"
         assert [p for p in found.problems if not p.repaired] == [], path
-    assert pushed.fsck_remote("origin", full=True).problems == ()
+    assert pushed.fsck("origin", full=True).problems == ()
     rebuilt(pushed, tmp_path / "fresh")
 
 
@@ -133,10 +133,10 @@ def test_damage_of_any_kind_anywhere_is_found(pattern, tmp_path_factory, data):
         path = remote_of(made) / name
         how = data.draw(st.sampled_from(WAYS))
         spoil(path, damaged(path.read_bytes(), how, data.draw(st.integers(0, 10**6))))
-    assert made.fsck_remote("origin", full=True).problems
-    mended = made.fsck_remote("origin", full=True, repair=True)
+    assert made.fsck("origin", full=True).problems
+    mended = made.fsck("origin", full=True, repair=True)
     assert [p for p in mended.problems if not p.repaired] == []
-    assert made.fsck_remote("origin", full=True).problems == ()
+    assert made.fsck("origin", full=True).problems == ()
     made.close()
     rebuilt(made, place / "fresh")
     shutil.rmtree(place)
