@@ -9,8 +9,11 @@
     ├── NotFound                   something asked for by name is not there
     │   ├── NoRepository
     │   ├── UnknownArtifact  UnknownVersion  UnknownAlias  UnknownRemote  UnknownPath  UnknownRun
+    │   │                          UnknownOperation
     │   │                          UnknownEntry, an UnknownPath, is also a KeyError and a FileNotFoundError
     │   └── MissingObject          bytes that no reachable place holds
+    │       └── Collected          an undo needs bytes that gc has removed
+    ├── NothingToUndo              no operation of the log is left to take back
     ├── Conflict                   the change would undo somebody's work
     │   ├── AliasConflict  NameTaken  TypeConflict  WouldOverwrite  PathConflict
     │   └── StaleVersion           a number that now means other content
@@ -157,6 +160,16 @@ class UnknownRun(NotFound):
     """No run has this id."""
 
 
+class UnknownOperation(NotFound):
+    """No operation of this repository's log has this id."""
+
+    def __init__(self, text: str, *, elsewhere: bool = False) -> None:
+        hint = "run 'avc op log' to list what was done here"
+        if elsewhere:
+            hint = "it is an entry of origin's log, made by a push: undo what was done, not the push; see 'avc op log'"
+        super().__init__(f"no operation '{text}' was done here", hint=hint)
+
+
 class MissingObject(NotFound):
     """Bytes that no reachable place holds."""
 
@@ -166,6 +179,25 @@ class MissingObject(NotFound):
             hint=hint or "run 'avc pull' to fetch it from a remote, or 'avc fsck' to see what is missing",
         )
         self.digest = digest
+
+
+class Collected(MissingObject):
+    """An undo needs bytes that no place holds any more; *paths* are the files that they were."""
+
+    def __init__(self, digest: str, what: str, paths: Iterable[str], size: int) -> None:
+        gone = [f"'{path}'" for path in paths]
+        listed = ", ".join(gone[:5]) + (f" and {len(gone) - 5:,} more" if len(gone) > 5 else "")
+        message = f"cannot undo: gc has removed what {what} needs: {listed or 'its list of files'} ({size:,} bytes)"
+        AvcError.__init__(
+            self,
+            message,
+            hint="nothing was changed; if you have the files, store them again with 'avc add' or 'avc put'",
+        )
+        self.digest, self.paths, self.size = digest, tuple(gone), size
+
+
+class NothingToUndo(AvcError):
+    """Nothing was done here that can be taken back and was not yet."""
 
 
 class Conflict(AvcError):

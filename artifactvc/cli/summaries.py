@@ -25,6 +25,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "rename": "Give an artifact another name.",
     "delete": "Mark a version deleted.",
     "restore": "Take a deletion back.",
+    "undo": "Take back the last operation.",
+    "op": "Look at the operations that were done here.",
     "run": "Run a command and record what it used and made.",
     "runs": "List runs, newest first, or show one whole.",
     "lineage": "Show what a version was made from, and what was made of it.",

@@ -17,7 +17,7 @@ _DEPTH: Final = 32
 
 
 class Word(click.ParamType[str]):
-    """A word that the shell can complete: ``artifact``, ``ref``, ``alias`` or ``remote``."""
+    """A word that the shell can complete: ``artifact``, ``ref``, ``alias``, ``remote`` or ``operation``."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

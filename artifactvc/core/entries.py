@@ -151,6 +151,9 @@ def check_record(record: object, what: str) -> None:
         _expect(what, isinstance(record["artifact"], str) and _ID.fullmatch(record["artifact"]), "bad artifact id")
     if record.get("digest") is not None:
         _expect(what, is_digest(record["digest"]), "bad digest")
+    for name in ("made", "undoes", "back"):
+        if name in record:
+            _expect(what, isinstance(record[name], str) and _ID.fullmatch(record[name]), f"bad '{name}'")
     for name in _STRINGS:
         if name in record:
             _expect(what, isinstance(record[name], str) and len(record[name]) <= 1024, f"bad '{name}'")

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from artifactvc.core.draft_records import apply_draft, apply_finish
 from artifactvc.core.entries import LogEntry, Record
-from artifactvc.core.rows import Context, NoEffect, Row, Rows, resolve
+from artifactvc.core.latest import note_stood, stood_before
+from artifactvc.core.rows import Context, NoEffect, Row, Rows, live_version, resolve
 
 __all__ = [
     "Context", "NoEffect", "Row", "Rows", "apply_entry", "apply_record", "condemned_index", "folded", "holder",
@@ -58,7 +59,7 @@ def apply_record(
 #: Fields without which a record of a kind says nothing; ``set.x`` stands in what it sets.
 _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "artifact": ("artifact",), "version": ("artifact", "digest"), "alias": ("artifact", "alias"),
-    "tag": ("artifact", "digest"), "delete": ("artifact",), "restore": ("artifact", "digest"),
+    "tag": ("artifact", "digest"), "delete": ("artifact",), "restore": ("artifact",),
     "ttl": ("artifact", "digest"), "run": ("run",), "setting": ("name",), "draft": ("draft",), "finish": ("draft",),
     "renumbered": ("artifact", "digest", "from", "to"),
 }  # fmt: skip
@@ -85,7 +86,8 @@ def _check_fit(record: Record) -> None:
 _SCALARS: Final[dict[str, type]] = {
     **dict.fromkeys((
         "kind", "artifact", "digest", "alias", "draft", "run", "name", "reason", "created", "author", "time", "id",
-        "remote", "project", "type", "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
+        "remote", "made", "undoes", "back", "project", "type",
+        "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
         "ended", "host", "details", "metrics", "link", "distributed_id",
     ), str),
     **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code", "generation"), int),
@@ -101,11 +103,6 @@ def _utf8(text: str) -> bool:
 
 
 # ---- looking up --------------------------------------------------------------------------
-
-
-def live_version(rows: Rows, artifact: str, digest: str) -> Row | None:
-    """The live version with this content: at most one (protocol P5)."""
-    return next((v for v in rows.find("version", artifact=artifact, digest=digest) if v["live"]), None)
 
 
 def _artifact(rows: Rows, record: Record) -> Row:
@@ -247,6 +244,7 @@ def _apply_version(rows: Rows, record: Record, context: Context) -> None:
     _add_tags(rows, artifact["id"], digest, record.get("tags", ()))
     if record.get("run"):
         rows.put("produced", {"artifact": artifact["id"], "digest": digest, "run": record["run"], "at": context.time})
+    note_stood(rows, artifact["id"], digest, context)
     _point(rows, artifact["id"], "latest", digest, context)
 
 
@@ -283,6 +281,12 @@ def _point(rows: Rows, artifact: str, alias: str, digest: str, context: Context)
 def _apply_alias(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
     digest = record.get("set", {}).get("digest")
+    if record.get("back"):
+        held = rows.get("alias", artifact["id"], record["alias"])
+        version = live_version(rows, artifact["id"], held["digest"]) if held else None
+        if version is None or version["digest"] != record.get("was", {}).get("digest"):
+            raise NoEffect(f"'{record['alias']}' was moved meanwhile")
+        digest = stood_before(rows, version, record["back"])
     if digest is None:
         rows.drop("alias", artifact["id"], record["alias"])
     else:
@@ -305,14 +309,24 @@ def _apply_ttl(rows: Rows, record: Record, context: Context) -> None:
 
 
 def _apply_delete(rows: Rows, record: Record, context: Context) -> None:
-    artifact = _artifact(rows, record)
+    artifact, made = _artifact(rows, record), record.get("made")
     if record.get("digest") is None:
-        for version in rows.find("version", artifact=artifact["id"]):
-            if version["live"]:
-                _end(rows, version, record, context)
+        live = [v for v in rows.find("version", artifact=artifact["id"]) if v["live"]]
+        if made and live:
+            raise NoEffect("it has a version that others made")
+        for version in live:
+            _end(rows, version, record, context)
         rows.put("artifact", {**artifact, "deleted": 1})
-    else:
-        _end(rows, _live(rows, artifact["id"], record["digest"]), record, context)
+        return
+    version = _live(rows, artifact["id"], record["digest"])
+    if made and version["op"] != made:
+        raise NoEffect("others made the same content a version")
+    held = rows.get("alias", artifact["id"], "latest")
+    _end(rows, version, record, context)
+    if made and held is not None and held["digest"] == version["digest"]:
+        back = stood_before(rows, version, made)
+        if back is not None:
+            _point(rows, artifact["id"], "latest", back, context)
 
 
 def _end(rows: Rows, version: Row, record: Record, context: Context) -> None:
@@ -324,18 +338,28 @@ def _end(rows: Rows, version: Row, record: Record, context: Context) -> None:
 def _apply_restore(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
     digest = record.get("digest")
+    if digest is None and not artifact["deleted"]:
+        raise NoEffect("its artifact is not deleted")
+    if digest is None:
+        _revive(rows, artifact)
+        return
     ended = [v for v in rows.find("version", artifact=artifact["id"], digest=digest) if not v["live"]]
     if not ended or live_version(rows, artifact["id"], str(digest)) is not None:
         raise NoEffect("there is nothing to restore, or its content is live under another number")
     if artifact["deleted"]:
-        if holder(rows, artifact["project"], artifact["name"]) is not None:
-            raise NoEffect(f"the name '{artifact['name']}' belongs to another artifact")
-        life = name_row(rows, artifact["project"], artifact["name"])
-        rows.put("name", {**life, "artifact": artifact["id"]})
-        rows.put("artifact", {**artifact, "deleted": 0})
+        _revive(rows, artifact)
     named = [v for v in ended if v["number"] == record.get("number")]
     version = (named or ended)[-1]
     rows.put("version", {**version, "live": 1, "deleted_at": None, "reason": None})
+
+
+def _revive(rows: Rows, artifact: Row) -> None:
+    """A deleted artifact has its name again, if nobody else has it."""
+    if holder(rows, artifact["project"], artifact["name"]) is not None:
+        raise NoEffect(f"the name '{artifact['name']}' belongs to another artifact")
+    life = name_row(rows, artifact["project"], artifact["name"])
+    rows.put("name", {**life, "artifact": artifact["id"]})
+    rows.put("artifact", {**artifact, "deleted": 0})
 
 
 # ---- runs, drafts, the rest ------------------------------------------------------------------

@@ -123,6 +123,35 @@ class VersionInfo:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """One line of ``op log``: an entry of this repository's log."""
+
+    op: str  # 32 hex digits
+    n: int
+    time: str
+    author: str
+    command: str
+    summary: str  # what it did, with the names of today
+    where: str  # "here", the remote that holds it too, or "partly" and the remote
+    undoable: bool  # it can be taken back, and was not yet
+    undone_by: str | None  # the operation that took it back
+    undoes: str | None  # the operation that it took back
+
+
+@dataclass(frozen=True)
+class Undone:
+    """``undo`` of one operation."""
+
+    undoes: str
+    command: str  # of the operation that was taken back
+    summary: str  # what that had done
+    op: str | None  # the new operation; None with dry_run
+    changes: tuple[str, ...]  # what the undo does, a line each
+    drafts: tuple[str, ...] = ()  # artifacts whose draft comes back
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class RunLink:
     """A version that a run used or produced; it may be deleted since (``live``), or never have been seen here."""
 

@@ -34,7 +34,9 @@ class Context:
 
     def __init__(self, entry: LogEntry, position: int, source: str, *, final: bool, provisional: bool) -> None:
         record = entry.records[position]
-        self.source, self.n, self.op = source, entry.n, entry.op
+        self.source, self.n = source, entry.n
+        #: The operation in which the record was made: a pushed record keeps it, so it is the same in every clone.
+        self.op: str = entry.record_id(position).partition(".")[0]
         self.time: str = record.get("time", entry.time)
         self.author: str = record.get("author", entry.author)
         self.final, self.provisional = final, provisional
@@ -48,3 +50,15 @@ def resolve(rows: Rows, artifact: str) -> Row | None:
             return row
         row = rows.get("artifact", row["joins"])
     return None
+
+
+def live_version(rows: Rows, artifact: str, digest: str) -> Row | None:
+    """The live version with this content: at most one (protocol P5)."""
+    return next((v for v in rows.find("version", artifact=artifact, digest=digest) if v["live"]), None)
+
+
+def ending(rows: Rows, version: Row, reason: str) -> Row:
+    """The record that deletes *version*, with the aliases that go with it."""
+    key = {"artifact": version["artifact"], "digest": version["digest"]}
+    aliases = {row["alias"]: row["digest"] for row in rows.find("alias", **key)}
+    return {"kind": "delete", **key, "number": version["number"], "reason": reason, "was": {"aliases": aliases}}

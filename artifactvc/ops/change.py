@@ -13,6 +13,7 @@ from artifactvc.core import names
 from artifactvc.core.entries import Record
 from artifactvc.core.records import folded, holder, name_row
 from artifactvc.core.results import Named
+from artifactvc.core.rows import ending
 from artifactvc.errors import Conflict, NameTaken, NotFound, UnknownAlias, UsageError
 from artifactvc.ops import resolve
 from artifactvc.ops.resolve import Found
@@ -78,7 +79,7 @@ def tag(session: Session, ref: str, tags: Sequence[str], *, remove: bool = False
 
     def plan() -> list[Record]:
         held = {t["tag"] for t in session.index.rows.find("tag", artifact=found.artifact["id"], digest=digest)}
-        absent = [name for name in tags if name not in held]
+        absent = [name for name in dict.fromkeys(tags) if name not in held]
         if remove and absent:
             raise NotFound(f"{found.full_name}:{found.shown} has no tag '{absent[0]}'")
         changed = list(tags) if remove else absent
@@ -155,7 +156,7 @@ def rename(session: Session, text: str, new: str) -> Named:
         return [{"kind": "artifact", "artifact": row["id"], "set": {"name": new}, "was": {"name": old}}]
 
     append(session, "rename", plan)
-    _rename_binding(session, row["project"], old, new)
+    rename_bindings(session, row["project"], old, new)
     return Named(f"{row['project']}/{new}", None, f"renamed '{old}' to '{new}'")
 
 
@@ -181,7 +182,8 @@ def _check_free(session: Session, row: Mapping[str, Any], new: str) -> None:
         )
 
 
-def _rename_binding(session: Session, project: str, old: str, new: str) -> None:
+def rename_bindings(session: Session, project: str, old: str, new: str) -> None:
+    """Let ``artifacts.toml``, the draft and the stat cache follow a rename."""
     from dataclasses import replace
 
     def change(artifacts: dict[tuple[str, str], Any]) -> None:
@@ -223,8 +225,7 @@ def delete(session: Session, ref: str, *, delete_aliases: bool = False, dry_run:
                 + (f" and {len(held) - 1} more" if len(held) > 1 else ""),
                 hint=f"run 'avc delete {ref} --delete-aliases' to delete it with its aliases",
             )
-        key = {"artifact": found.artifact["id"], "digest": found.version["digest"]}
-        return [{"kind": "delete", **key, "number": found.version["number"], "reason": "deleted"}]
+        return [ending(session.index.rows, found.version, "deleted")]
 
     held = resolve.aliases_of(session, found.artifact["id"], found.version["digest"])
     if dry_run:
@@ -249,7 +250,8 @@ def restore(session: Session, ref: str) -> Named:
 
     with session.avc.writing():
         require_complete(session, found.version["digest"], what=f"{found.full_name}:{found.shown}")
-        append(session, "restore", lambda: [{"kind": "restore", **key, "number": found.version["number"]}])
+        was = {"was": {"deleted": True}} if found.artifact["deleted"] else {}
+        append(session, "restore", lambda: [{"kind": "restore", **key, "number": found.version["number"], **was}])
     lost = (
         ""
         if session.index.rows.get("alias", found.artifact["id"], "latest")

@@ -122,9 +122,8 @@ def land(session: Session, draft: Draft, options: CommitOptions) -> tuple[Commit
 
     def plan() -> list[Record]:
         records = _records(session, draft, root, options, given)
-        artifact = holder(session.index.rows, draft.project, draft.name)
-        outcome["id"] = artifact["id"] if artifact else draft.artifact
-        existing = artifact and resolve.live_by_digest(session, artifact["id"], draft.root)
+        outcome["id"] = next(record["artifact"] for record in records if record["kind"] == "version")
+        existing = resolve.live_by_digest(session, outcome["id"], draft.root)
         outcome["outcome"] = "existing" if existing else "created"
         return records
 
@@ -169,15 +168,19 @@ def _records(
     number = name_row(rows, draft.project, draft.name)["next"]
     existing = resolve.live_by_digest(session, artifact_id, root.digest)
     record: Record = {"kind": "version", "artifact": artifact_id, "digest": root.digest}
+    latest = rows.get("alias", artifact_id, "latest")
+    if existing is not None and (latest is None or latest["digest"] != root.digest):
+        record["was"] = {"latest": latest["digest"] if latest else None}  # an undo asks whether it moved at all
     if existing is None:
         record |= {"number": number, "count": root.count, "size": root.size, **given}
-        record |= {"base": draft.base} if draft.base else {}
         record |= {"ttl": options.ttl} if options.ttl else {}
+    record |= {"base": draft.base} if draft.base else {}
     if options.run:
         records.extend(_run_records(session, options, draft))
         record["run"] = options.run
-    if options.tags:
-        record["tags"] = list(options.tags)
+    held = {t["tag"] for t in rows.find("tag", artifact=artifact_id, digest=root.digest)} if existing else set()
+    if tags := [tag for tag in options.tags if tag not in held]:
+        record["tags"] = tags
     records.append(record)
     records.extend(alias_record(session, artifact_id, alias, root.digest) for alias in options.aliases)
     return records

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from artifactvc.core.names import shown_number
 from artifactvc.core.records import folded
+from artifactvc.ops.operations import SHOWN
 from artifactvc.ops.session import Session
+from artifactvc.storage.index import LOCAL
+
+#: Operations that are offered: the newest.
+_OFFERED: Final = 50
 
 
 def complete(session: Session, kind: str, prefix: str) -> list[str]:
@@ -12,6 +19,12 @@ def complete(session: Session, kind: str, prefix: str) -> list[str]:
     if kind == "remote":
         return sorted(name for name in session.avc.remotes if name.startswith(prefix))
     connection = session.index.connection
+    if kind == "operation":
+        begun = f"{LOCAL}/{folded(prefix)}"
+        found = connection.execute(
+            "SELECT op FROM operation WHERE op >= ? AND op < ? ORDER BY n DESC LIMIT ?", (begun, f"{begun}g", _OFFERED)
+        )
+        return [str(row[0]).partition("/")[2][:SHOWN] for row in found]
     rows = connection.execute("SELECT id, project, name FROM artifact WHERE deleted = 0 AND joins IS NULL").fetchall()
     known = {name if project == session.project else f"{project}/{name}": key for key, project, name in rows}
     if kind == "artifact" or ":" not in prefix:

@@ -13,6 +13,7 @@ from datetime import datetime
 from artifactvc.core.entries import Record
 from artifactvc.core.records import Row, Rows
 from artifactvc.core.retention import DEFAULT_SETTING, NONE, Candidate, over
+from artifactvc.core.rows import ending
 from artifactvc.ops.session import Session, append
 from artifactvc.util.text import parse_duration, parse_time
 
@@ -68,8 +69,7 @@ def expired_records(rows: Rows, moment: datetime) -> tuple[list[str], list[Recor
     for candidate, version in candidates(rows):
         if over(candidate, default, moment):
             refs.append(candidate.ref)
-            key = {"artifact": version["artifact"], "digest": version["digest"]}
-            records.append({"kind": "delete", **key, "number": version["number"], "reason": "ttl"})
+            records.append(ending(rows, version, "ttl"))
         if len(records) == _AT_ONCE:
             break
     return refs, records

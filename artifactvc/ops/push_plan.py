@@ -106,6 +106,7 @@ class _Planner:
         self.rows = SqliteRows(remote.connection)
         self.touched: dict[tuple[str, Digest], None] = {}
         self.names = _last_names(wanted)
+        self.before: dict[str, str | None] = {}  # the name before the first of several renames
 
     def take(self, entry: LogEntry, position: int) -> None:
         record = self._pushed(entry, position)
@@ -120,7 +121,7 @@ class _Planner:
             self._edit(record)
         elif kind == "alias":
             keep = self._alias(record)
-        elif kind == "restore":
+        elif kind == "restore" and record.get("digest"):
             self._touch(record)
         if keep:
             self.plan.records.append(record)
@@ -141,7 +142,8 @@ class _Planner:
         if row is None and "name" in changes:
             changes = record["set"] = {**changes, "name": self.names[record["artifact"]][1]}
             there = holder(self.rows, changes["project"], changes["name"])
-            if there is None:
+            here = self.remote.avc.index.rows.get("artifact", record["artifact"])
+            if there is None or (here is not None and here["deleted"]):  # deleted again: it needs no name there
                 return True
             if not self.options.join:
                 raise NameTaken(
@@ -160,6 +162,7 @@ class _Planner:
             return True
         if row is not None and "name" in changes:
             if record["id"] != self.names[record["artifact"]][0]:
+                self.before.setdefault(record["artifact"], record.get("was", {}).get("name"))
                 record["set"], record["was"] = {}, {}  # renamed again since
             else:
                 self._renaming(row, record)
@@ -169,6 +172,8 @@ class _Planner:
 
     def _renaming(self, row: dict[str, Any], record: Record) -> None:
         new, there = record["set"]["name"], row["name"]
+        if self.before.get(record["artifact"]) == there:  # several renames are pushed as one
+            record["was"] = {**record.get("was", {}), "name": there}
         if record.get("was", {}).get("name") != there and there != new:
             if not self.options.force:
                 raise Conflict(

@@ -5,6 +5,7 @@ All that ``save()`` changes of a version is one log entry, so it lands whole or 
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import VersionInfo
+from artifactvc.core.rows import ending
 from artifactvc.errors import Conflict, UnknownVersion
 from artifactvc.ops import query, resolve
 from artifactvc.ops.change import alias_record
@@ -121,11 +123,18 @@ def _records(session: Session, key: tuple[str, Digest], given: dict[str, Any], c
                 records.append(alias_record(session, artifact_id, alias, None))
         records += [alias_record(session, artifact_id, alias, digest) for alias in added]
     if changes.tags is not KEEP and any(changes.tags):
-        added, removed = changes.tags
-        records.append({"kind": "tag", **what, "add": list(added), "remove": list(removed)})
+        tags = {row["tag"] for row in rows.find("tag", artifact=artifact_id, digest=digest)}
+        records += [{"kind": "tag", **what, **change} for change in _tagging(tags, changes.tags)]
     if changes.ttl is not KEEP and changes.ttl != version["ttl"]:
         records.append({"kind": "ttl", **what, "set": {"ttl": changes.ttl}, "was": {"ttl": version["ttl"]}})
     return records
+
+
+def _tagging(held: set[str], tags: tuple[Sequence[str], Sequence[str]]) -> list[Record]:
+    """What changes of the tags *held*, in a record's words, or nothing; so an undo takes off only what was added."""
+    added = [tag for tag in dict.fromkeys(tags[0]) if tag not in held]
+    removed = [tag for tag in dict.fromkeys(tags[1]) if tag in held]
+    return [{"add": added, "remove": removed}] if added or removed else []
 
 
 def require_live(found: Found) -> None:
@@ -181,6 +190,8 @@ def link(session: Session, source: Found, project: str, name: str, aliases: Sequ
         if artifact is None or resolve.live_by_digest(session, artifact["id"], source.version["digest"]) is None:
             kept = {k: source.version[k] for k in ("count", "size", "description", "metadata") if source.version[k]}
             record |= {"number": name_row(rows, project, name)["next"], "link": artifact_id, **kept}
+        elif (latest := rows.get("alias", artifact["id"], "latest")) is None or latest["digest"] != record["digest"]:
+            record["was"] = {"latest": latest["digest"] if latest else None}
         records.append(record)
         wanted = [alias for alias in dict.fromkeys(aliases) if alias != "latest"]
         return [*records, *(alias_record(session, target["id"], a, source.version["digest"]) for a in wanted)]
@@ -216,10 +227,15 @@ def delete_artifact(session: Session, artifact_id: str) -> list[str]:
         live = [v for v in rows.find("version", artifact=artifact_id) if v["live"]]
         linked = [other for version in live for other in links_of(session, artifact_id, version["digest"])]
         gone.update((f"{other.full_name}:{other.shown}", None) for other in linked[:_AT_ONCE])
-        records = [_end(other, "deleted") for other in linked[:_AT_ONCE]]
+        records = [ending(rows, other.version, "deleted") for other in linked[:_AT_ONCE]]
         if len(linked) < _AT_ONCE:  # else the links first, as many as an entry takes
             gone.update((f"{artifact['project']}/{artifact['name']}:v{v['number']}", None) for v in live)
-            records.append({"kind": "delete", "artifact": artifact_id, "reason": "deleted"})
+            was: dict[str, Any] = {
+                "aliases": {a["alias"]: a["digest"] for a in rows.find("alias", artifact=artifact_id)}
+            }
+            if len(live) <= _AT_ONCE:  # more could not be restored in one entry
+                was["live"] = [v["digest"] for v in live]
+            records.append({"kind": "delete", "artifact": artifact_id, "reason": "deleted", "was": was})
         return records
 
     while append(session, "delete", plan) is not None:
@@ -227,16 +243,9 @@ def delete_artifact(session: Session, artifact_id: str) -> list[str]:
     return list(gone)
 
 
-def _end(found: Found, reason: str) -> Record:
-    return {
-        "kind": "delete", "artifact": found.artifact["id"], "digest": found.version["digest"],
-        "number": found.version["number"], "reason": reason,
-    }  # fmt: skip
-
-
 def unlink(session: Session, found: Found) -> None:
     """Take a link away, with its own aliases; its source stays."""
-    append(session, "unlink", lambda: [_end(found, "unlinked")])
+    append(session, "unlink", lambda: [ending(session.index.rows, found.version, "unlinked")])
 
 
 def edit_artifact(session: Session, artifact_id: str, description: Any, tags: Any) -> None:
@@ -248,14 +257,16 @@ def edit_artifact(session: Session, artifact_id: str, description: Any, tags: An
         if description is not KEEP:
             with storing(session) as writer:
                 record["set"] = {"description": writer.put(salted(description))}
-        if tags is not KEEP and any(tags):
-            record |= {"add": list(tags[0]), "remove": list(tags[1])}
 
         def plan() -> list[Record]:
             row = session.index.rows.get("artifact", artifact_id)
-            if row is None or len(record) == 2:
+            if row is None:
                 return []
-            return [{**record, "was": {"description": row["description"]} if "set" in record else {}}]
+            change = [] if tags is KEEP else _tagging(set(json.loads(row["tags"] or "[]")), tags)
+            if not change and "set" not in record:
+                return []
+            was = {"description": row["description"]} if "set" in record else {}
+            return [{**record, **(change[0] if change else {}), "was": was}]
 
         append(session, "edit", plan)
 

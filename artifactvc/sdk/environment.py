@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from artifactvc.core import names
 from artifactvc.errors import BadName
-from artifactvc.storage import settings
+from artifactvc.storage import avcdir, bindings, settings
 
 if TYPE_CHECKING:
     from artifactvc.core import results
@@ -31,6 +31,21 @@ def project_from(workspace: Path) -> str:
         return names.check_project(workspace.name)
     except BadName:
         return "uncategorized"
+
+
+def project_for(workspace: Path) -> str:
+    """The project of a new repository: that of the origin in ``artifacts.toml``, else of its artifacts.
+
+    So after ``git clone`` names mean the same as where they were written.
+    """
+    if not (workspace / bindings.FILE).is_file():
+        return project_from(workspace)
+    from artifactvc.ops import remotes
+
+    written = bindings.Bindings(workspace, workspace / avcdir.NAME / "locks" / "bindings")
+    found = remotes.project_at(written.origin) if written.origin else None
+    projects = [key[0] for key in written.artifacts]
+    return found or (projects[0] if projects else project_from(workspace))
 
 
 def login(environ: Mapping[str, str]) -> str:

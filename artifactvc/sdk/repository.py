@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from artifactvc.core import names
 from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
-from artifactvc.sdk.environment import first, global_setting, login, project_from, set_global, variable
+from artifactvc.sdk.environment import first, global_setting, login, project_for, project_from, set_global, variable
 from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.transport import RemoteOptions
@@ -102,7 +102,7 @@ class Repository:
             names.check_project(project)
         root = workspace / avcdir.NAME
         there = (root / "config.toml").is_file()
-        chosen = project or variable(environ, "PROJECT") or ("" if there else cls._project_for(workspace))
+        chosen = project or variable(environ, "PROJECT") or ("" if there else project_for(workspace))
         created = avcdir.create(root, chosen or project_from(workspace))
         repository = cls(AvcDir(root), environ, progress)
         if project is not None and not created and repository.project != project:
@@ -115,21 +115,6 @@ class Repository:
 
             url = remotes.adopt_origin(repository._session, url)
         return repository, Initialized(str(root), repository.project, created, url)
-
-    @staticmethod
-    def _project_for(workspace: Path) -> str:
-        """The project of a new repository: that of the origin in ``artifacts.toml``, else of its artifacts.
-
-        So after ``git clone`` names mean the same as where they were written.
-        """
-        if not (workspace / bindings.FILE).is_file():
-            return project_from(workspace)
-        from artifactvc.ops import remotes
-
-        written = bindings.Bindings(workspace, workspace / avcdir.NAME / "locks" / "bindings")
-        found = remotes.project_at(written.origin) if written.origin else None
-        projects = [key[0] for key in written.artifacts]
-        return found or (projects[0] if projects else project_from(workspace))
 
     @classmethod
     def clone(
@@ -476,6 +461,18 @@ class Repository:
         from artifactvc.ops import change
 
         return change.restore(self._session, ref)
+
+    def undo(self, op: str | None = None, *, dry_run: bool = False) -> results.Undone:
+        """Take back operation *op* (7 or more digits of its id), or the last one that was not taken back yet."""
+        from artifactvc.ops import undo
+
+        return undo.undo(self._session, op, dry_run=dry_run)
+
+    def operations(self, limit: int | None = None) -> Iterator[results.Operation]:
+        """What was done here, newest first; *undoable* says what ``undo`` can take back."""
+        from artifactvc.ops import operations
+
+        return operations.listing(self._session, limit)
 
     def expire(self, *, now: str | None = None, dry_run: bool = False) -> list[str]:
         """Delete the versions whose time to live is over, at *now* (ISO text) if given; what went, or would go."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 3
+VERSION: Final = 4
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -40,6 +40,7 @@ NAMES: Final[dict[str, dict[str, type]]] = {
         "artifact": str, "number": int, "digest": str, "live": int, "provisional": int,
         "created": str, "author": str, "description": str, "metadata": str, "count": int,
         "size": int, "base": str, "ttl": str, "deleted_at": str, "reason": str, "op": str, "link": str,
+        "stood": str,
     },
     "alias": {"artifact": str, "alias": str, "digest": str, "moved_at": str, "moved_by": str, "op": str},
     "tag": {"artifact": str, "digest": str, "tag": str},
@@ -129,10 +130,18 @@ def _uses(db: Database) -> None:
     db.table("last_use").create(columns, pk=key[0], strict=True, if_not_exists=True)
 
 
+def _operations(db: Database) -> None:
+    """What an undo asks of a version: the tables of names are made anew, for ``op`` means more than it did, too."""
+    if "stood" not in db.table("version").columns_dict:
+        db.table("version").add_column("stood", str)
+        db.execute("UPDATE head SET digest = ''")
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("first", _first),
     ("runs", _runs),
     ("uses", _uses),
+    ("operations", _operations),
 )
 
 

@@ -50,7 +50,8 @@ def schema(name: str) -> Draft202012Validator:
 
 def command_of(argv: tuple[str, ...]) -> str:
     """The schema's name of a command line that begins with its command."""
-    words = 3 if argv[:2] == ("artifact", "cache") else 2 if argv[0] in ("artifact", "cache", "remote", "config") else 1
+    groups = ("artifact", "cache", "remote", "config", "op")
+    words = 3 if argv[:2] == ("artifact", "cache") else 2 if argv[0] in groups else 1
     return "-".join(argv[:words])
 
 

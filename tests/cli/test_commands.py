@@ -40,7 +40,7 @@ def every_command() -> dict[str, click.Command]:
     return found
 
 
-GROUPS = ("artifact", "artifact cache", "cache", "remote", "config")
+GROUPS = ("artifact", "artifact cache", "cache", "remote", "config", "op")
 NO_JSON = ("cat", "completion")  # what they print is no JSON
 
 
@@ -235,6 +235,7 @@ def test_json_of_every_command(avc):
         clone ../first ../clone; remote set-url second ../second; remote remove second; gc --dry-run; gc --grace 1s
         gc first --dry-run; gc first --grace 0s
         cache info; cache cleanup 1GB --dry-run; cache cleanup 0 --remove-temp; artifact cache cleanup 10GB
+        tag data later; op log; op log -n 1; undo --dry-run; undo
     """
     for line in re.split(r"[;\n]", script):
         if line.strip():

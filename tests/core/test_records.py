@@ -494,7 +494,7 @@ def test_a_version():
     assert rows.find("version") == [
         {"artifact": A, "number": 0, "digest": D0, "live": 1, "provisional": 0, "author": "author 1",
          "created": "2026-01-01T00:00:00.000001Z", "deleted_at": None, "reason": None, "link": None,
-         "op": f"{1:032x}", **described},
+         "op": f"{1:032x}", "stood": json.dumps({f"{1:032x}": None}), **described},
     ]  # fmt: skip
     made = {"author": "ada", "time": "2026-01-02T00:00:00.000000Z"}
     rows = fold(create(), version(D0, 0, **made))

@@ -641,3 +641,13 @@ def test_a_push_that_landed_unseen_is_told_as_pushed(two, monkeypatch):
     done = one.push()
     assert (done.versions, done.entry, done.records > 0) == (("demo/data:v1",), 1, True)
     assert one.push().records == 0
+
+
+def test_two_renames_before_a_push_are_one(two):
+    """The push tells of the last name; the first is no conflict with it."""
+    one, other = two
+    one.rename("data", "first")
+    one.rename("first", "second")
+    one.push()
+    other.fetch()
+    assert [info.name for info in other.artifacts()] == ["second"]
