@@ -24,6 +24,7 @@ from artifactvc.errors import (
     UnknownOperation,
     UnknownVersion,
 )
+from artifactvc.ops import undo as undoing
 from artifactvc.ops import versions
 from artifactvc.sdk.repository import Repository
 from tests.support import clone, forget_index, inside, new, origin, reopen, tree, version, write
@@ -247,6 +248,41 @@ def test_a_pushed_commit_is_deleted(data, tmp_path):
         assert state(other) == {**state(data), "drafts": {}}
     data.undo(undone.op)
     assert data.show("data").version == "v1"
+
+
+@pytest.mark.parametrize("step", ["draft", "bindings", "entry"])
+@pytest.mark.parametrize("then", ["undo", "commit"])
+def test_an_undo_that_was_killed_is_done_again_or_committed(data, monkeypatch, step, then):
+    """Killed behind any step: the version is there with a draft equal to it, or the undo is done; nothing between."""
+    version(data, {"a": "2"})
+    after = state(data)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "draft":
+            patch.setattr(undoing, "_bind", killed)
+        elif step == "bindings":
+            patch.setattr(data._session.avc.log, "create", killed)
+        else:
+            create = data._session.avc.log.create
+            patch.setattr(data._session.avc.log, "create", lambda n, entry: killed(create(n, entry)))
+        with pytest.raises(KeyboardInterrupt):
+            data.undo()
+    root = data.root
+    with reopen(root) as again:
+        assert (step == "entry") == (again.show("data").version == "v0")
+        if then == "commit":
+            (done,) = again.commit()
+            assert (done.version, done.outcome) == (("v2", "created") if step == "entry" else ("v1", "existing"))
+            assert state(again) == after
+            return
+        if step != "entry":
+            assert again.undo().drafts == ("data",)
+        (status,) = again.status().artifacts
+        assert (status.base, [change.path for change in status.staged]) == ("v0", ["a"])
+        assert again.fsck(full=True).problems == ()
 
 
 # ---- which one ---------------------------------------------------------------------------------
