@@ -43,11 +43,12 @@ def remote_add(
     shared: Shared, name: str, url: str, endpoint_url: str | None, profile: str | None, region: str | None,
     transport: str, single_writer: bool,
 ) -> None:  # fmt: skip
-    """Add a remote: a directory, or an address in object storage.
+    """Add a remote: a directory, or an address of a storage.
 
     S3 is s3://BUCKET/PATH, Google Cloud Storage gs://BUCKET/PATH, Azure az://CONTAINER/PATH
-    or https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH. Its storage is tried first: it
-    must be able to create a file only if it does not exist.
+    or https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, a directory on another host
+    sftp://HOST/PATH; any other https://HOST/PATH is read only. The storage is tried first,
+    and what was found is told: it must be able to create a file only if it does not exist.
     Credentials come from the usual places and are never stored.
     """
     from artifactvc.sdk.repository import RemoteOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from artifactvc.core import names
@@ -31,7 +31,7 @@ from artifactvc.ops.session import Session
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import bring_nodes, trusted
 from artifactvc.storage.kept import keep_description
-from artifactvc.storage.probe import open_transport, probe
+from artifactvc.storage.probe import KINDS, open_transport, probe
 from artifactvc.storage.remote import Remote, describe, read_description, transport_of
 from artifactvc.storage.transport import RemoteOptions
 
@@ -43,12 +43,12 @@ def add(
     options: RemoteOptions,
     *,
     single_writer: bool = False,
-    must_exist: bool = False,
+    to: Literal["add", "adopt", "clone"] = "add",
 ) -> RemoteInfo:
     """Configure a remote after trying what its storage can do (protocol R1).
 
-    With *must_exist* nothing is made: an address that came with somebody's ``artifacts.toml``
-    is read before anything is written there.
+    To *adopt* one makes nothing: an address that came with somebody's ``artifacts.toml`` is read
+    before anything is written there. To *add* one is to try listing, too, as no everyday command does.
     """
     names.check_remote_name(name)
     avc = session.avc
@@ -59,12 +59,12 @@ def add(
     url = absolute_url(url)
     _check_place(session, url)
     transport = open_transport(url, options)
-    if must_exist and read_description(transport) is None:
+    if to == "adopt" and read_description(transport) is None:
         raise RemoteMissing(
             f"there is no avc remote at '{url}', which artifacts.toml names as origin",
             hint="reach it (mount it, check the address), then run 'avc pull'; 'avc remote add origin URL' makes one",
         )
-    found = probe(transport, single_writer=single_writer)
+    found = probe(transport, single_writer=single_writer, listing=to == "add")
     body = read_description(transport) if found.read_only else describe(transport, session.project)
     if body is None:
         raise RemoteMissing(
@@ -83,7 +83,8 @@ def add(
     keep_description(avc.remote_directory(body["id"]), body, avc.tmp)
     if avc.origin == name:
         avc.bindings.update(lambda artifacts: None, origin=url)
-    return RemoteInfo(name, url, body["id"], avc.origin == name, found.read_only, single_writer, tuple(found.notes))
+    notes = (found.found, *found.notes)
+    return RemoteInfo(name, url, body["id"], avc.origin == name, found.read_only, single_writer, notes)
 
 
 def _check_place(session: Session, url: str) -> None:
@@ -108,7 +109,7 @@ def _check_place(session: Session, url: str) -> None:
 
 def absolute_url(url: str) -> str:
     """*url* with a relative or local path made absolute, so that it means the same from everywhere."""
-    names.check_given(url, "address", "name a directory, or s3://bucket/path")
+    names.check_given(url, "address", f"use {KINDS}")
     if any("\ud800" <= c <= "\udfff" for c in url):  # config.toml could not hold it
         raise BadName(f"the address '{url}' is not UTF-8", hint="give it another name, or a link with one")
     if "://" in url:
@@ -264,7 +265,7 @@ def _default_versions(session: Session) -> list[Found]:
 def adopt_origin(session: Session, url: str) -> str | None:
     """Configure the origin that ``artifacts.toml`` names, if there is such a remote; else say so, and go on without."""
     try:
-        add(session, "origin", url, RemoteOptions(), must_exist=True)
+        add(session, "origin", url, RemoteOptions(), to="adopt")
     except (StorageError, Corrupt, NewerFormat) as error:
         session.say(f"{error.message}: this repository has no remote yet; run 'avc init' again when it can be reached")
         return None

@@ -149,7 +149,7 @@ class Repository:
             repository, _ = cls.init(
                 target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
             )
-            repository.remote_add("origin", url, options=options)
+            remotes.add(repository._session, "origin", url, options, to="clone")
             if mirror:
                 mirrors.mark(repository._session, "origin")
             else:

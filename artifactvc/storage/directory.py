@@ -23,6 +23,7 @@ class DirectoryTransport(Listing):
     """The files below *root*, which is made when something is first written."""
 
     kind = "directory"
+    means = "link"
 
     def __init__(self, root: Path, options: RemoteOptions) -> None:
         self.root, self.url = root, os.fspath(root)

@@ -49,6 +49,10 @@ class Limits:
 NO_LIMITS: Final = Limits()
 
 
+#: The hint where the network or the server is at fault.
+NO_ANSWER: Final = "check the network and the address, and try again"
+
+
 class Stored(NamedTuple):
     """One file on a remote: its name, bytes, and when it was written by the storage's own clock (epoch seconds)."""
 
@@ -80,6 +84,8 @@ class Transport(Protocol):
     url: str
     kind: str
     read_only: bool
+    means: str
+    doubt: str
 
     def read(self, name: str, *, limit: int) -> bytes:
         """A whole file of at most *limit* bytes."""
@@ -118,6 +124,11 @@ class Transport(Protocol):
 
 class Listing:
     """What every transport answers alike, from its ``list_files``."""
+
+    #: By what ``create`` keeps its promise, in the words of the storage's own documentation; for ``remote add``.
+    means = ""
+    #: Why ``create`` might break its promise although a race had one winner; known after the first ``create``.
+    doubt = ""
 
     def list_files(self, prefix: str) -> list[Stored]:
         """All files below a directory."""

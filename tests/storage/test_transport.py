@@ -33,7 +33,7 @@ from artifactvc.errors import (
     UsageError,
 )
 from artifactvc.storage.directory import DirectoryTransport
-from artifactvc.storage.probe import Probe, open_transport, probe
+from artifactvc.storage.probe import KINDS, Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport, check_name
 from tests.servers.fixtures import FaultProxy, S3Server
 
@@ -439,7 +439,7 @@ def test_an_address_says_its_kind(tmp_path):
     assert (transport.kind, transport.url) == ("s3", "s3://bucket/some/path")
     message, hint = refused(UsageError, lambda: open_transport("ftp\x1b://host/x", RemoteOptions()))
     assert message == r"'ftp\x1b://' is not a kind of remote that this version can reach"
-    assert hint == "use a directory, or s3://, gs:// or az:// with bucket and path"
+    assert hint == f"use {KINDS}"
     message, hint = refused(UsageError, lambda: open_transport("s3:///x", RemoteOptions()))
     assert (message, hint) == ("an S3 remote needs a bucket", "write s3://bucket/path")
 

@@ -1,0 +1,152 @@
+"""Requests of a remote over HTTP: one GET at a time, and what is wrong with its answer.
+
+- Redirects are followed, five at most, to http and https, never from https to http.
+- A name and password from ``~/.netrc`` go to the host that they are for and to no other.
+- Proxies are those of the environment, as other programs use them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import unquote, urljoin, urlsplit
+
+from artifactvc.errors import RemoteMissing, RemoteRefused, RemoteUnavailable, StorageError
+from artifactvc.storage.transport import RemoteOptions
+from artifactvc.util.text import escape
+
+AT_ONCE: Final = 8  # requests
+_REDIRECTS: Final = 5
+_MOVED: Final = (301, 302, 303, 307, 308)
+
+
+class NoAnswer(Exception):
+    """No answer, or one that says to try again: why."""
+
+
+class HttpClient:
+    """The server at *url*. Any number of threads may use it at once."""
+
+    def __init__(self, url: str, options: RemoteOptions) -> None:
+        self.url, self._options = url, options
+
+    @cached_property
+    def _pool(self) -> Any:
+        from urllib.request import getproxies, proxy_bypass
+
+        import urllib3
+
+        wait = urllib3.Timeout(connect=min(10.0, self._options.timeout), read=self._options.timeout)
+        settings: dict[str, Any] = {"maxsize": AT_ONCE, "timeout": wait, "retries": False}
+        parts = urlsplit(self.url)
+        proxy = getproxies().get(parts.scheme)
+        if proxy and not proxy_bypass(parts.netloc):
+            login = urlsplit(proxy).netloc.rpartition("@")[0]
+            headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+            return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
+        return urllib3.PoolManager(**settings)
+
+    @cached_property
+    def _netrc(self) -> Any:
+        import netrc
+
+        try:
+            return netrc.netrc()
+        except FileNotFoundError:
+            return None
+        except (netrc.NetrcParseError, OSError) as error:
+            raise StorageError(f"cannot read ~/.netrc: {error}", hint="mend it, or take it away") from error
+
+    def _credentials(self, address: str) -> dict[str, str]:
+        """What ``~/.netrc`` has for the host of *address*."""
+        host = urlsplit(address).hostname or ""
+        found = self._netrc.authenticators(host) if self._netrc is not None else None
+        if found is None or not found[2]:
+            return {}
+        import urllib3
+
+        made: dict[str, str] = urllib3.make_headers(basic_auth=f"{found[0]}:{found[2]}")
+        return made
+
+    @contextlib.contextmanager
+    def request(self, name: str, headers: Mapping[str, str]) -> Iterator[Any]:
+        """The answer to one GET, redirects followed, with its bytes still to come. NoAnswer in the block, too."""
+        import urllib3
+
+        address = f"{self.url}/{name}"
+        answer = None
+        try:
+            for _ in range(_REDIRECTS + 1):
+                asked = {"Accept-Encoding": "identity", "User-Agent": "artifactvc", **headers}
+                answer = self._pool.request(
+                    "GET", address, headers=asked | self._credentials(address), redirect=False,
+                    preload_content=False, decode_content=False,
+                )  # fmt: skip
+                if answer.status not in _MOVED:
+                    yield answer
+                    return
+                address = self._moved(name, address, answer.headers.get("Location", ""))
+                answer.drain_conn()
+            raise StorageError(f"'{name}' at '{self.url}' is redirected without end", hint="check the address")
+        except urllib3.exceptions.SSLError as error:
+            raise RemoteUnavailable(
+                f"'{self.url}' cannot be trusted: {_reason(error)}", hint="check the address, and this machine's clock"
+            ) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise NoAnswer(_reason(error)) from error
+        finally:
+            if answer is not None:
+                if answer.length_remaining != 0:
+                    answer.close()  # what is not wanted is not waited for
+                answer.release_conn()
+
+    def _moved(self, name: str, address: str, location: str) -> str:
+        target = urljoin(address, location)
+        old, new = urlsplit(address).scheme, urlsplit(target).scheme
+        if new not in ("http", "https") or (old, new) == ("https", "http") or not urlsplit(target).hostname:
+            raise StorageError(
+                f"'{name}' at '{self.url}' is redirected to '{escape(target[:200])}', which is not followed",
+                hint="ask who keeps that server; from https only https is followed",
+            )
+        return target
+
+    def check(self, answer: Any, name: str, *, hidden: bool) -> None:
+        """The error for an answer that brings no bytes; with *hidden*, 403 is how this server says 404."""
+        status, reason = answer.status, answer.reason or ""
+        what = f"'{name}' at '{self.url}'"
+        if status == 429 or status >= 500:
+            raise NoAnswer(f"{status} {reason}".strip())
+        if status in (404, 410) or (hidden and status == 403):
+            raise RemoteMissing(f"'{name}' is not at '{self.url}'")
+        if status in (401, 403, 407):
+            netrc = "~/.netrc has" if self._credentials(self.url) else "~/.netrc has not"
+            raise RemoteRefused(
+                f"{what} may not be read: the server says {status} ({netrc} a name and password for its host)",
+                hint="put them into ~/.netrc, or ask who keeps that server",
+            )
+        if status not in (200, 206, 416):
+            raise StorageError(f"{what} is answered with {status} {reason}".strip(), hint="check the address")
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise StorageError(
+                f"{what} comes compressed, though it was asked not to",
+                hint="ask who keeps that server to serve these files as they are",
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong with a connection, without the objects that urllib3 writes into its text."""
+    names = {
+        "NewConnectionError": "connection refused",
+        "NameResolutionError": "no such host",
+        "ConnectTimeoutError": "no answer in time",
+        "ReadTimeoutError": "no answer in time",
+        "IncompleteRead": "the connection was cut",
+    }
+    for kind in type(error).__mro__:
+        if kind.__name__ in names:
+            return names[kind.__name__]
+    inner = error.args[-1] if error.args else error
+    text = getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner)
+    return escape(str(text)[:200])
