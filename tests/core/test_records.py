@@ -696,7 +696,7 @@ def test_a_restore_of_what_is_not_deleted():
     rows = fold(create(), version(D0, 0), version(D1, 1), delete(D1), version(D1, 2))
     for digest in (D0, D1, D2):
         no_effect(rows, restore(digest), nothing)
-    no_effect(rows, {"kind": "restore", "artifact": A}, "it does not say 'digest'")
+    no_effect(rows, {"kind": "restore", "artifact": A}, "its artifact is not deleted")
 
 
 def test_a_restore_names_one_of_several():
