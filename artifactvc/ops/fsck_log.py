@@ -20,7 +20,7 @@ from artifactvc.core.entries import MAX_BYTES, LogEntry, decode_entry, entry_dig
 from artifactvc.core.model import Digest
 from artifactvc.errors import BadLogEntry, BrokenChain, Corrupt, NewerFormat
 from artifactvc.ops.findings import Check, Finding, read_files, replace_file
-from artifactvc.storage.kept import encode_description, keep_description, kept_description
+from artifactvc.storage.kept import keep_description, kept_description
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote import read_description, require_features
 from artifactvc.util.files import write_atomic
@@ -50,7 +50,7 @@ def check_description(check: Check) -> None:
         finding = check.find("RemoteMissing", "avc.json", f"'avc.json' is missing at '{kept.url}'")
         _mend_description(check, finding, held)
         return
-    if body["id"] != kept.id and (held is None or not _alike(encode_description(body), held)):
+    if sum(a != b for a, b in zip(body["id"], kept.id, strict=True)) > (1 if held else 0):  # one flipped is damage
         raise BrokenChain(
             f"remote '{kept.name}' at '{kept.url}' is not the one that was added",
             hint="it was wiped or replaced; run 'avc remote remove' and 'avc remote add' if that was meant",

@@ -1106,6 +1106,32 @@ def test_fsck(data):
     assert (problem["kind"], problem["repaired"]) == ("DigestMismatch", False)
 
 
+def test_fsck_of_a_remote(data):
+    """``fsck REMOTE`` names what is damaged there, with code 1; ``--repair`` mends it from here."""
+    data("remote", "add", "origin", "../remote")
+    data("push")
+    assert data("fsck", "origin").endswith(" on 'origin', structure: sound\n")
+    for path in (data.workspace.parent / "remote" / "packs").rglob("*.pack"):
+        path.chmod(0o600)
+        path.write_bytes(b"")
+    out = data("fsck", "origin", code=1)
+    assert "has 0 bytes and not " in out
+    assert "work/data:v0 have no sound copy on 'origin' (MissingObject)\n" in out
+    assert out.endswith("run 'avc fsck origin --full --repair' to mend what can be mended\n")
+    assert data.json("fsck", "origin", code=1)["remote"] == "origin"
+    assert "(repaired)" in data("fsck", "origin", "--repair")
+    assert data("fsck", "origin", "--full").endswith(" on 'origin', every byte: sound\n")
+
+
+def test_clone_as_a_mirror(data):
+    """``clone --mirror`` brings every byte; without the remote each version is there."""
+    data("remote", "add", "origin", "../remote")
+    data("push")
+    out = data("clone", "--mirror", "../remote", "../copy")
+    assert re.search(r": 2 versions\nfetched \d+ objects \(\d+ B\)\n$", out)
+    assert data("fsck", "--full", cwd=data.workspace.parent / "copy").endswith("every byte: sound\n")
+
+
 def test_fsck_repairs_from_a_remote(data):
     """``--repair`` fetches a sound copy of what is damaged."""
     data.commit({"large": LARGE})

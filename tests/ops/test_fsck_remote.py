@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifactvc.sdk.repository import Repository
+from artifactvc.errors import BrokenChain
+from artifactvc.ops import mend_remote
+from artifactvc.sdk.repository import RemoteOptions, Repository
 from tests.conftest import SOAK
 from tests.support import clone, inside, new, origin, reopen, tree, version
 
@@ -140,3 +142,143 @@ def test_damage_of_any_kind_anywhere_is_found(pattern, tmp_path_factory, data):
     made.close()
     rebuilt(made, place / "fresh")
     shutil.rmtree(place)
+
+
+def large_file(made: Repository) -> Path:
+    """The stored file of one larger object."""
+    return next(path for path in files_of(remote_of(made)) if path.stat().st_size == len(LARGE))
+
+
+def test_what_nobody_has_is_named_and_nothing_is_made_to_look_right(pushed, tmp_path):
+    """Without the bytes the versions that suffer are named, nothing is condemned, and the log stays as it was."""
+    spoil(large_file(pushed), None)
+    bare = clone(remote_of(pushed), tmp_path / "bare")
+    log = tree(remote_of(pushed) / "log")
+    found = bare.fsck("origin", full=True, repair=True)
+    assert not any(problem.repaired for problem in found.problems)
+    kinds = [(problem.kind, problem.subject) for problem in found.problems]
+    assert kinds[0][0] == "RemoteMissing"
+    assert {kind for kind, _ in kinds[1:]} == {"MissingObject"}
+    assert {subject for _, subject in kinds[1:]} <= {"demo/data:v0", "demo/data:v1", "demo/data:v2"}
+    assert tree(remote_of(pushed) / "log") == log
+
+
+def test_a_bad_pack_gives_its_sound_objects(pushed, tmp_path):
+    """One damaged object of a pack: the others are taken from the pack itself, by who has only the damaged one."""
+    pack = next(p for p in files_of(remote_of(pushed)) if p.suffix == ".pack" and b"one" in p.read_bytes())
+    spoil(pack, pack.read_bytes().replace(b"one", b"0ne", 1))
+    bare = clone(remote_of(pushed), tmp_path / "bare")
+    assert [p for p in bare.fsck("origin", full=True, repair=True).problems if p.repaired] == []
+    (bare.root / "same").mkdir()
+    (bare.root / "same" / "bytes").write_text("one")
+    with inside(bare.root):
+        bare.add(["same"])
+    assert [p for p in bare.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
+    assert bare.fsck("origin", full=True).problems == ()
+    rebuilt(pushed, tmp_path / "fresh")
+
+
+def test_another_remote_gives_what_is_not_here(pushed, tmp_path):
+    pushed.remote_add("backup", str(tmp_path / "backup"), options=RemoteOptions())
+    pushed.push("backup")
+    bare = clone(remote_of(pushed), tmp_path / "bare")
+    bare.remote_add("backup", str(tmp_path / "backup"), options=RemoteOptions())
+    bare.fetch("backup")
+    spoil(large_file(pushed), None)
+    assert [p for p in bare.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
+    rebuilt(pushed, tmp_path / "fresh")
+
+
+def test_a_log_that_was_rewound_and_went_on_is_not_mended(pushed, tmp_path):
+    """Nobody here can tell which log is meant: it is said, and nothing is written."""
+    remote = remote_of(pushed)
+    spoil(max(path for path in (remote / "log").glob("*.json")), None)
+    other = clone(remote, tmp_path / "other")
+    version(other, {"z": "another"}, "another")
+    other.push()
+    before = tree(remote)
+    found = pushed.fsck("origin", full=True, repair=True)
+    assert [(problem.kind, problem.subject, problem.repaired) for problem in found.problems] == [
+        ("BrokenChain", "entry 2", False)
+    ]
+    assert "the log was rewound, and went on" in found.problems[0].message
+    assert tree(remote) == before
+
+
+def test_another_remote_at_the_address_is_refused(pushed, tmp_path):
+    shutil.rmtree(remote_of(pushed))
+    origin(new(tmp_path / "other"), remote_of(pushed))
+    with pytest.raises(BrokenChain, match="is not the one that was added"):
+        pushed.fsck("origin", repair=True)
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+def test_an_index_file_that_is_lost_everywhere_is_worked_out_again(pushed, tmp_path, exactly):
+    """From the packs' own tables: the same bytes where that can be, else a new one and the lost one is condemned."""
+    for kept in (pushed.avc_root / "remotes").glob("*/index"):
+        shutil.rmtree(kept)
+    index = files_of(remote_of(pushed) / "index")[0]
+    data = index.read_bytes()
+    spoil(index, None)
+    if not exactly:
+        (remote_of(pushed) / "packs" / index.name.rpartition("-")[0] / "more").write_bytes(b"of a push under way")
+    assert [p for p in pushed.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
+    assert pushed.fsck("origin", full=True).problems == ()
+    assert index.exists() == exactly
+    if exactly:
+        assert index.read_bytes() == data
+    rebuilt(pushed, tmp_path / "fresh")
+
+
+def test_a_push_that_comes_first_keeps_its_bytes(pushed, tmp_path, monkeypatch):
+    """A clone pushes a version that relies on the bad file, just before it is condemned: it is looked after too."""
+    spoil(large_file(pushed), b"bad")
+    other = clone(remote_of(pushed), tmp_path / "other")
+    version(other, {"new": "by another"}, "raced")
+    create, raced = mend_remote.create_entry, []
+
+    def late(remote, n, data):
+        if not raced:
+            raced.append(other.push().versions)
+        return create(remote, n, data)
+
+    monkeypatch.setattr(mend_remote, "create_entry", late)
+    assert [p for p in pushed.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
+    assert raced == [("demo/data:v3",)]
+    assert pushed.fsck("origin", full=True).problems == ()
+
+
+def test_copies_kept_here_are_mended_from_the_remote(pushed):
+    (log,) = (pushed.avc_root / "remotes").glob("*/log")
+    spoil(log / f"{1:020d}.json", b"{}")
+    (problem,) = pushed.fsck("origin", repair=True).problems
+    assert (problem.subject, problem.repaired) == ("the copy kept here of entry 1", True)
+    assert pushed.fsck("origin").problems == ()
+
+
+def test_a_remote_that_can_only_be_read_is_only_checked(pushed):
+    config = pushed.avc_root / "config.toml"
+    config.write_text(config.read_text() + "read_only = true\n")
+    made = reopen(pushed.root)
+    spoil(large_file(made), None)
+    found = made.fsck("origin", repair=True)
+    assert {problem.repaired for problem in found.problems} == {False}
+    assert "'origin' can only be read: nothing was mended there" in found.notes
+
+
+@pytest.mark.servers
+def test_the_same_over_s3(moto, tmp_path, monkeypatch):
+    """A stored file and an entry removed from a bucket are found and mended."""
+    for name, value in moto.env.items():
+        monkeypatch.setenv(name, value)
+    made = new(tmp_path / "work")
+    origin(made, f"s3://{moto.bucket()}/team")
+    version(made, CONTENTS[0], "first")
+    made.push()
+    assert made.fsck("origin", full=True).problems == ()
+    transport = made.session.remote("origin").transport
+    for file in [transport.list_files("packs")[0].name, transport.list_files("log")[0].name]:
+        transport.remove(file)
+    assert made.fsck("origin").problems
+    assert [p for p in made.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
+    assert made.fsck("origin", full=True).problems == ()

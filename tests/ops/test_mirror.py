@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from artifactvc.errors import RemoteMissing, UsageError
-from artifactvc.sdk.repository import Repository
+from artifactvc.sdk.repository import RemoteOptions, Repository
 from artifactvc.storage.directory import DirectoryTransport
 from tests.support import ENVIRON, clone, inside, new, origin, tree, version
 
@@ -50,19 +50,13 @@ def test_everything_is_here_and_can_be_built_again(pushed, tmp_path):
     shutil.rmtree(tmp_path / "remote")
     assert contents(copy, tmp_path / "after") == expected
     assert copy.fsck(full=True).problems == ()
-    copy.remote_add("backup", str(tmp_path / "second"), options=copy_options())
+    copy.remote_add("backup", str(tmp_path / "second"), options=RemoteOptions())
     assert copy.push("backup").entry == 0
     copy.remote_origin("backup")
     assert contents(clone(tmp_path / "second", tmp_path / "fresh"), tmp_path / "fresh-out") == expected
     copy.restore("data:v1")
     copy.push("backup")
     assert set(contents(clone(tmp_path / "second", tmp_path / "third"), tmp_path / "third-out")) == {"v0", "v1", "v2"}
-
-
-def copy_options():
-    from artifactvc.sdk.repository import RemoteOptions
-
-    return RemoteOptions()
 
 
 def test_pull_in_a_mirror_brings_everything_new(pushed, tmp_path):
