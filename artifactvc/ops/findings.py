@@ -8,7 +8,7 @@ from typing import Final
 
 from artifactvc.core.model import Digest
 from artifactvc.core.results import Problem
-from artifactvc.errors import AvcError, Corrupt, RemoteMissing, RemoteRefused, UnsupportedError
+from artifactvc.errors import AvcError, Corrupt, RemoteMissing, RemoteRefused, StorageError
 from artifactvc.ops.session import Session
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place
@@ -74,7 +74,9 @@ class Check:
             return None
         try:
             return self.transport.list_files(prefix)
-        except (RemoteRefused, UnsupportedError) as error:
+        except StorageError as error:
+            if self.transport.kind != "http" and not isinstance(error, RemoteRefused):
+                raise
             self.unlisted = True
             self.notes.append(f"'{self.kept.name}' cannot be listed ({error.message}): what nothing names is not seen")
             return None
