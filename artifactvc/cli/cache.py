@@ -30,7 +30,7 @@ def info(shared: Shared) -> None:
 
     Asks no remote: what was last read of each counts.
     """
-    result = shared.repository.cache_info()
+    result = shared.repository.cache.info()
     if shared.answer("cache info", result):
         return
     shared.say(f"{escape(result.path)}: {count(result.objects, 'object')}, {format_size(result.bytes)}")
@@ -60,13 +60,26 @@ def cleanup(shared: Shared, size: str, remove_temp: bool, dry_run: bool) -> None
     clean(shared, "cache cleanup", size, remove_temp=remove_temp, dry_run=dry_run)
 
 
+@command(_OWN, "forget")
+@click.argument("path", metavar="PATH")
+def forget(shared: Shared, path: str) -> None:
+    """Take a repository off the list of those that share this store.
+
+    For one that is gone for good: until then 'avc gc' cannot tell what it needs, and stops.
+    What only it needs is collected by the next 'avc gc'.
+    """
+    result = shared.repository.cache.forget(path)
+    if not shared.answer("cache forget", result):
+        shared.say(f"'{escape(result.path)}' is off the list: the next 'avc gc' removes what only it needs")
+
+
 def clean(shared: Shared, name: str, size: str, *, remove_temp: bool, dry_run: bool) -> None:
     """Make room, and say what was done: what ``avc cache`` and ``avc artifact cache`` have in common."""
     try:
         target = parse_size(size)
     except BadName as error:
         raise UsageError(error.message, hint=error.hint) from error
-    result = shared.repository.cache_cleanup(target, remove_temp=remove_temp, dry_run=dry_run)
+    result = shared.repository.cache.cleanup(target, remove_temp=remove_temp, dry_run=dry_run)
     if shared.answer(name, result):
         return
     evicted, would = format_size(result.before - result.after), "would evict" if dry_run else "evicted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CacheCleaned", "CacheInfo", "Held"]
+__all__ = ["CacheCleaned", "CacheForgotten", "CacheInfo", "Held"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,10 @@ class CacheCleaned:
     held: tuple[Held, ...]  # what stays, by reason
     temporary: int  # bytes of temporary files removed
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class CacheForgotten:
+    """``cache forget``: a repository that no longer counts as one that uses the shared store."""
+
+    path: str  # its .artifacts, as it was listed

@@ -32,11 +32,12 @@ from artifactvc.errors import AvcError, Corrupt, StorageError
 from artifactvc.ops.fetch import fetch
 from artifactvc.ops.roots import kept_manifests, small_objects, unpushed_manifests, unpushed_small_objects
 from artifactvc.ops.session import Session
+from artifactvc.ops.sharing import members, symlinked
 from artifactvc.storage.evict import Copy, copies, evict
 from artifactvc.storage.log import entry_name
-from artifactvc.storage.loose import digest_of_link
 from artifactvc.storage.places import OWN
 from artifactvc.storage.remote import Remote
+from artifactvc.storage.settings import SETTINGS, get_dotted
 from artifactvc.storage.trash import trash_bytes
 from artifactvc.util.text import format_time_of, parse_duration
 
@@ -48,6 +49,7 @@ _YOUNG: Final = 3600
 
 UNPUSHED: Final = "drafts or unpushed versions need them"
 NO_REMOTE: Final = "no remote is configured that could hold them"
+NOT_ASKED: Final = "it is another repository's, whose 'avc cache cleanup' asks it"
 LINKED: Final = "files of a workspace are links to them ('checkout --link')"
 EVICTABLE: Final = "a remote holds them, too"
 ALONE: Final = "no remote holds them for a live version"
@@ -62,6 +64,7 @@ class _Claims:
     pinned: set[bytes] = field(default_factory=set)
     needed: set[bytes] = field(default_factory=set)
     held: set[bytes] = field(default_factory=set)
+    held_by: dict[str, set[bytes]] = field(default_factory=dict)  # the same, by the remote's id
     nodes: set[bytes] = field(default_factory=set)  # and other small objects that are not files
     alone: set[bytes] = field(default_factory=set)  # some repository needs them, and none of *its* remotes holds them
     away: dict[str, set[bytes]] = field(default_factory=dict)  # why a remote cannot be used -> what it is known to hold
@@ -136,8 +139,31 @@ def _claims(session: Session, failed: dict[str, str], grace: timedelta) -> _Clai
         if name in failed:
             claims.away[f"only remote '{name}' may hold them, which cannot be asked: {failed[name]}"] = wanted
         else:
-            claims.held |= _keys(remote.located_here([key.hex() for key in wanted]))
+            claims.held_by[remote.id] = _keys(remote.located_here([key.hex() for key in wanted]))
+            claims.held |= claims.held_by[remote.id]
     claims.alone = claims.needed - claims.held
+    return claims
+
+
+def _claims_of_all(users: Sequence[Session], failed: dict[str, str], grace: timedelta) -> _Claims:
+    """What all repositories that use the store say together.
+
+    Of the others no log is read, since that would be theirs to do: what one of them needs
+    goes only where a remote of this repository holds it that is also one of theirs.
+    """
+    claims = _claims(users[0], failed, grace)
+    for other in users[1:]:
+        own = get_dotted(other.avc.config, "gc.grace") or SETTINGS["gc.grace"][0]
+        theirs = _claims(other, dict.fromkeys(other.avc.remotes, NOT_ASKED), max(grace, parse_duration(own)))
+        claims.pinned |= theirs.pinned
+        claims.needed |= theirs.needed
+        claims.nodes |= theirs.nodes
+        theirs_too = {str(table["id"]) for table in other.avc.remotes.values()}
+        claims.alone |= theirs.needed.difference(*(claims.held_by.get(one, set()) for one in theirs_too))
+        claims.remotes += theirs.remotes
+        claims.unknown = claims.unknown or theirs.unknown
+        for why, known in theirs.away.items():
+            claims.away[f"{why} ('{other.avc.root}')"] = known
     return claims
 
 
@@ -190,14 +216,16 @@ def cleanup(
             failed |= dict.fromkeys(newer, "others write to it faster than its log can be read")
             session.avc.store.rescan()
             freed = _remove_temporary(session.avc.store.tmp, dry_run=dry_run) if remove_temporary else 0
-            return _clean(session, _claims(session, failed, parse_duration(grace)), target, freed, dry_run=dry_run)
+            with members(session) as users:
+                claims = _claims_of_all(users, failed, parse_duration(grace))
+                return _clean(users, claims, target, freed, dry_run=dry_run)
     raise AssertionError("the last try returns")
 
 
-def _clean(session: Session, claims: _Claims, target: int, temporary: int, *, dry_run: bool) -> CacheCleaned:
-    store = session.avc.store
+def _clean(users: Sequence[Session], claims: _Claims, target: int, temporary: int, *, dry_run: bool) -> CacheCleaned:
+    store = users[0].avc.store
     held = copies(store)
-    linked = _linked([session], held, claims)
+    linked = _linked(users, held, claims)
     going = _choose(held, claims, linked, target)
     rows = [row for copy in held for row in copy.rows if bytes.fromhex(row.digest) in going]
     before = sum(copy.size for copy in held)
@@ -239,26 +267,7 @@ def _linked(sessions: Sequence[Session], held: Sequence[Copy], claims: _Claims) 
     if claims.evictable.isdisjoint(key for copy in own for key in _rows(copy)):
         return found
     for session in sessions:
-        for artifact in session.avc.bindings.artifacts.values():
-            for binding in artifact.paths:
-                found |= _symlinked(session.avc.store.objects_dir, session.avc.workspace / binding.path)
-    return found
-
-
-def _symlinked(objects: Path, path: Path) -> set[bytes]:
-    """Objects in *objects* that symbolic links at or below *path* lead to."""
-    queue, found = [os.fspath(path)], set[bytes]()
-    while queue:
-        place = queue.pop()
-        try:
-            if os.path.islink(place):
-                digest = digest_of_link(objects, os.readlink(place))
-                found |= {bytes.fromhex(digest)} if digest else set()
-                continue
-            with os.scandir(place) as entries:
-                queue += [e.path for e in entries if e.is_symlink() or e.is_dir(follow_symlinks=False)]
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
+        found |= _keys(symlinked(session))
     return found
 
 
@@ -301,9 +310,10 @@ def info(session: Session, grace: str) -> CacheInfo:
         session.remote(name).catch_up()
         with contextlib.suppress(StorageError, Corrupt):  # of our own last push they were not read yet
             session.remote(name).read_indexes()
-    claims = _claims(session, {}, parse_duration(grace))
-    held = copies(store)
-    linked = _linked([session], held, claims)
+    with members(session) as users:
+        claims, held = _claims_of_all(users, {}, parse_duration(grace)), copies(store)
+        linked = _linked(users, held, claims)
+        sharing = tuple(os.fspath(user.avc.root) for user in users) if len(users) > 1 else ()
     may_go = claims.evictable - linked
     found = _reasons(held, claims, linked, set())
     evictable = sum(copy.freed(may_go & set(_rows(copy))) for copy in held)
@@ -312,5 +322,5 @@ def info(session: Session, grace: str) -> CacheInfo:
     oldest = format_time_of(held[0].used) if held else None
     return CacheInfo(
         os.fspath(store.root), sum(len(copy.rows) for copy in held), sum(copy.size for copy in held), evictable,
-        found, oldest, trash_bytes(store.trash_dir) if store.trash_dir.is_dir() else 0, temporary, (),
+        found, oldest, trash_bytes(store.trash_dir) if store.trash_dir.is_dir() else 0, temporary, sharing,
     )  # fmt: skip

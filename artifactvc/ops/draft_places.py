@@ -323,7 +323,7 @@ class Origin:
             for _, data in self._slices(sliced):
                 got.add(writer.put(data))
             for place in whole:
-                staged = temporary(session.avc.tmp, "down")
+                staged = temporary(session.avc.staging, "down")
                 try:
                     transport.download(f"packs/{place.file}", staged, place.length)
                     writer.adopt_object(staged, place.digest)

@@ -172,7 +172,7 @@ def _read_copies(check: Check, chosen: list[tuple[int, Place]], writer: Any, *, 
     small: list[tuple[int, Place]] = []
     for serial, place in chosen:
         if place.codec == RAW and place.offset == 0:
-            staged = temporary(check.session.avc.tmp, "down")
+            staged = temporary(check.session.avc.staging, "down")
             try:
                 check.transport.download(f"packs/{place.file}", staged, place.length)
                 writer.adopt_object(staged, place.digest)

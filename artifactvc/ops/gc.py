@@ -18,8 +18,9 @@ from datetime import timedelta
 
 from artifactvc.core.results import Collected
 from artifactvc.ops.expire import expire
-from artifactvc.ops.roots import has_ended, needed
+from artifactvc.ops.roots import has_ended
 from artifactvc.ops.session import Session
+from artifactvc.ops.sharing import left_behind, members, needed_by_all
 from artifactvc.storage import sweep
 from artifactvc.storage.parts import changed_at, local_drafts
 from artifactvc.util.text import parse_duration, parse_time
@@ -36,12 +37,14 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         session.say(f"{ref} {'would expire' if dry_run else 'has expired'}: its time to live is over")
     with session.avc.collecting():
         session.caught_up = False
+        left_behind(session)
         store = session.avc.store
         store.rescan()  # files that a killed command has put without a row are seen, too
         if not dry_run:
             _drop_orphans(session, duration)
             _drop_parts(session, duration)
-        keep = needed(session, duration)
+        with members(session) as all_of_them:
+            keep = needed_by_all(session, all_of_them[1:], duration)
         older_than = time.time() - duration.total_seconds()
         settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than, dry_run=dry_run)
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"

@@ -205,7 +205,9 @@ def diff_versions(session: Session, a: str, b: str) -> Difference:
 def usage(session: Session) -> Usage:
     """Bytes on disk by place, and by artifact."""
     root = session.avc.root
-    sizes = {name: _tree_size(root / name) for name in ("packs", "objects", "trash", "log", "remotes")}
+    store = session.avc.store_root
+    sizes = {name: _tree_size(store / name) for name in ("packs", "objects", "trash")}
+    sizes |= {name: _tree_size(root / name) for name in ("log", "remotes")}
     remotes = list((root / "remotes").glob("*"))
     remotes_index = sum(_tree_size(remote / "index") for remote in remotes)
     remotes_index += sum(path.stat().st_size for remote in remotes for path in remote.glob("index.sqlite*"))

@@ -26,7 +26,10 @@ OLD_SECONDS: Final = 86_400
 def recover(session: Session) -> None:
     """Finish or clean what is left."""
     now = time.time()
-    for entry in list(os.scandir(session.avc.tmp)):
+    left = list(os.scandir(session.avc.tmp))
+    if session.avc.staging != session.avc.tmp and session.avc.staging.is_dir():
+        left += os.scandir(session.avc.staging)
+    for entry in left:
         if entry.name.startswith(STEM):
             _checkout(session, Path(entry.path))
         else:

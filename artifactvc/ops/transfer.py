@@ -210,7 +210,7 @@ class _Fetching:
     def __init__(self, session: Session, remote: Remote) -> None:
         self.stop = Stop()
         self._session, self._remote, self._transport = session, remote, remote.transport
-        self._tmp = session.avc.tmp
+        self._tmp = session.avc.staging
         self._staged: list[Path] = []
         self._partials: list[Partial] = []
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from artifactvc.core import names
 from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
+from artifactvc.sdk.cache import Cache
 from artifactvc.sdk.environment import first, global_setting, login, project_for, project_from, set_global, variable
 from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
@@ -108,6 +109,8 @@ class Repository:
         if project is not None and not created and repository.project != project:
             repository.config_set("project", project)
             repository = cls(AvcDir(root), environ, progress)
+        if created and (place := settings.get_dotted(repository._global, "store.path")):
+            repository.config_set("store.path", place)
         repository._session.index  # noqa: B018  the index is made now, not at the first question
         url = repository._session.avc.bindings.origin
         if url is not None and not repository._session.avc.remotes:
@@ -165,12 +168,8 @@ class Repository:
 
     def _recover(self) -> None:
         """Finish or clean what a killed command left in ``tmp``."""
-        tmp = self._session.avc.tmp
-        try:
-            left = next(os.scandir(tmp), None)
-        except FileNotFoundError:
-            return
-        if left is not None:
+        avc = self._session.avc
+        if any(tmp.is_dir() and os.listdir(tmp) for tmp in {avc.tmp, avc.staging}):
             from artifactvc.ops.recovery import recover
 
             recover(self._session)
@@ -576,18 +575,10 @@ class Repository:
         name = fetch.remote_name(self._session, remote)
         return gc_remote.collect_remote(self._session, name, chosen, dry_run=dry_run, force=force)
 
-    def cache_info(self) -> results.CacheInfo:
-        """What the local store takes, and how much of it remotes are known to hold; asks no remote."""
-        from artifactvc.ops import cache
-
-        return cache.info(self._session, str(self.config_get("gc.grace").value))
-
-    def cache_cleanup(self, size: int, *, remove_temp: bool = False, dry_run: bool = False) -> results.CacheCleaned:
-        """Evict least recently used objects that a remote holds, until the store takes at most *size* bytes."""
-        from artifactvc.ops import cache
-
-        grace = str(self.config_get("gc.grace").value)
-        return cache.cleanup(self._session, size, grace, remove_temporary=remove_temp, dry_run=dry_run)
+    @property
+    def cache(self) -> Cache:
+        """The local store as a cache of remotes: ``info``, ``cleanup``, ``forget``."""
+        return Cache(self._session, str(self.config_get("gc.grace").value))
 
     # ---- remotes -----------------------------------------------------------------------------
 
@@ -673,8 +664,13 @@ class Repository:
         settings.default_of(name)
         if name == "entity" and value in self._session.avc.remotes:
             raise BadName(f"the entity cannot be called '{value}', as a remote is", hint="choose another name")
-        settings.set_dotted(self._session.avc.root / "config.toml", name, value)
-        self._session.avc.config = settings.load_toml(self._session.avc.root / "config.toml")
+        if name == "store.path":
+            from artifactvc.ops import sharing
+
+            return ConfigValue(name, sharing.move(self._session, value), "repository")
+        config = self._session.avc.root / "config.toml"
+        settings.set_dotted(config, name, value)
+        self._session.avc.config = settings.load_toml(config)
         return ConfigValue(name, value, "repository")
 
     def config_list(self) -> list[results.ConfigValue]:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from artifactvc.errors import Corrupt, NewerFormat, NoRepository, ReadOnly, StorageError
+from artifactvc.storage import shared
 from artifactvc.storage.bindings import Bindings
 from artifactvc.storage.checkpoints import RemoteLog
 from artifactvc.storage.database import connect
 from artifactvc.storage.drafts import Drafts
 from artifactvc.storage.index import Index
 from artifactvc.storage.log import Log
-from artifactvc.storage.settings import check_features, check_repository, edit_toml, load_toml
+from artifactvc.storage.settings import check_features, check_repository, edit_toml, get_dotted, load_toml
 from artifactvc.storage.store import Store
 from artifactvc.util.files import locked, make_directories, sync_directory, write_atomic, write_new, writing
 
@@ -35,8 +36,9 @@ NAME: Final = ".artifacts"
 FORMAT: Final = 1
 #: Features that this version knows, by what needs them (format.md, "Feature flags").
 KNOWN_FEATURES: Final[dict[str, frozenset[str]]] = {
-    "read": frozenset(), "write": frozenset(), "check": frozenset(), "delete": frozenset(),
-}  # fmt: skip
+    deed: frozenset({"store"})
+    for deed in ("read", "write", "check", "delete")  # store: `store.path` is set
+}
 _DIRECTORIES: Final = ("log", "remotes", "drafts", "objects", "packs", "runs", "trash", "tmp", "locks")
 
 
@@ -112,6 +114,7 @@ class AvcDir:
         self.config: dict[str, Any] = load_toml(root / "config.toml")
         self._check_format()
         self._connection: sqlite3.Connection | None = None
+        self._places: sqlite3.Connection | None = None
 
     def _check_format(self) -> None:
         """Refuse a newer format, then what is not of the shape that everything else relies on."""
@@ -159,7 +162,33 @@ class AvcDir:
     @cached_property
     def store(self) -> Store:
         """The objects."""
-        return Store(self.root, self.connect)
+        if self.store_root == self.root:
+            return Store(self.root, self.connect)
+        shared.require(self.store_root)
+        return Store(self.store_root, self._connect_places)
+
+    @property
+    def store_root(self) -> Path:
+        """Where the objects are: here, or in the store that several repositories share (setting ``store.path``)."""
+        path = get_dotted(self.config, "store.path")
+        return Path(path) if path else self.root
+
+    @property
+    def staging(self) -> Path:
+        """Where files are written that will become objects: on the store's own file system."""
+        return self.store_root / "tmp"
+
+    def _connect_places(self) -> sqlite3.Connection:
+        if self._places is None:
+            self._places = shared.open_places(self.store_root)
+        return self._places
+
+    def reload(self) -> None:
+        """Read the settings again, and open the store anew, wherever it is now."""
+        self.close()
+        self.__dict__.pop("store", None)
+        self.__dict__.pop("index", None)
+        self.config = load_toml(self.root / "config.toml")
 
     def writer(self) -> StoreWriter:
         """A writer of objects; the caller holds the store's lock, shared (protocol L2)."""
@@ -212,7 +241,7 @@ class AvcDir:
     def writing(self) -> Iterator[None]:
         """Hold the store's lock, shared with other writers."""
         self.require_feature("write")
-        with writing(self.root), locked(self.root / "store.lock", exclusive=False):
+        with writing(self.store_root), self._locked(exclusive=False):
             yield
 
     @contextlib.contextmanager
@@ -224,14 +253,28 @@ class AvcDir:
         """
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(ReadOnly):
-                stack.enter_context(locked(self.root / "store.lock", exclusive=False))
+                stack.enter_context(locked(self.store_root / "store.lock", exclusive=False))
             yield
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
         """Hold the store's lock alone: no writer is between a question and its answer."""
         self.require_feature("delete")
-        with writing(self.root), locked(self.root / "store.lock", exclusive=True):
+        with writing(self.store_root), self._locked(exclusive=True):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, *, exclusive: bool) -> Iterator[None]:
+        store = self.store_root
+        if store != self.root:
+            shared.require(store)
+        with locked(store / "store.lock", exclusive=exclusive):
+            if (get_dotted(load_toml(self.root / "config.toml"), "store.path") or "") != (
+                get_dotted(self.config, "store.path") or ""
+            ):
+                raise StorageError("the store was moved meanwhile", hint="run the command again")
+            if store != self.root:
+                shared.enlist(store, Path(os.path.abspath(self.root)), self.id)
             yield
 
     def close(self) -> None:
@@ -241,3 +284,6 @@ class AvcDir:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._places is not None:
+            self._places.close()
+            self._places = None

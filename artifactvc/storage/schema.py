@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from artifactvc.util.files import locked
+from artifactvc.util.files import follow_directory, locked
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -153,6 +153,9 @@ def migrate(path: Path, lock: Path) -> None:
     with locked(lock, exclusive=True):
         connection = sqlite3.connect(path, timeout=60)
         try:
+            connection.execute("PRAGMA user_version").fetchone()
+            if path.exists():
+                follow_directory(path, path.parent)
             if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 migrate_connection(connection)
         finally:

@@ -44,6 +44,14 @@ def _check_switch(text: str) -> str:
     return text
 
 
+def _check_place(text: str) -> str:
+    if not text:
+        return ""  # the repository's own
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise BadName("a path with control characters, or that is not UTF-8", hint="name another directory")
+    return os.path.abspath(os.path.expanduser(text))
+
+
 #: name -> (default, check). An empty default means that the program works it out.
 SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "project": ("", names.check_project),
@@ -51,6 +59,7 @@ SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "user": ("", _check_user),
     "gc.grace": ("14d", _check_grace),
     "distributed.origin": ("true", _check_switch),
+    "store.path": ("", _check_place),
 }
 
 

@@ -28,7 +28,7 @@ from artifactvc.storage.packing import Packing
 from artifactvc.storage.packs import SMALL, PackRow
 from artifactvc.storage.places import Stamp
 from artifactvc.storage.store import Store, stamp_of
-from artifactvc.util.files import make_directories, sync_directory, temporary, writing
+from artifactvc.util.files import follow_directory, make_directories, sync_directory, temporary, writing
 from artifactvc.util.hashing import StreamDigest
 from artifactvc.util.text import escape
 
@@ -187,6 +187,7 @@ class StoreWriter:
         os.fsync(fd)
         if not path.parent.is_dir():
             make_directories(path.parent)
+        follow_directory(staged, path.parent)
         os.rename(staged, path)
         self._directories.add(path.parent)
         self._own.append((digest, size, stamp_of(os.fstat(fd))))
@@ -253,6 +254,7 @@ class StoreWriter:
                     registered = self._register(names)
                     self.packing.join()
                     for name, done in zip(names, self.packing.done, strict=True):
+                        follow_directory(done.staged, self._store.packs_dir)
                         os.rename(done.staged, self._store.packs_dir / name)
                     if names or self._adopted:
                         sync_directory(self._store.packs_dir)

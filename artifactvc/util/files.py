@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat as stat_module
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -65,8 +66,27 @@ def sync_file(path: str | os.PathLike[str]) -> None:
         os.close(fd)
 
 
+def follow_directory(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> None:
+    """Let a file or directory of ours be its group's as *directory* is: a team's directory has a group that may write.
+
+    The group may do what the owner may, and a directory below hands the group on. Where the
+    directory is not its group's to write, nothing is changed.
+    """
+    above, own = os.stat(directory), os.stat(path)
+    if not above.st_mode & stat_module.S_IWGRP:
+        return
+    with contextlib.suppress(PermissionError):  # it is somebody else's, who has done it
+        if own.st_gid != above.st_gid:
+            os.chown(path, -1, above.st_gid)
+        wanted = own.st_mode | (own.st_mode & 0o700) >> 3
+        if stat_module.S_ISDIR(own.st_mode):
+            wanted |= above.st_mode & stat_module.S_ISGID
+        if wanted != own.st_mode:
+            os.chmod(path, stat_module.S_IMODE(wanted))
+
+
 def make_directories(path: Path) -> None:
-    """Create *path* and its missing parents, each durable in the one above it (protocol L1)."""
+    """Create *path* and its missing parents, each durable in the one above it (protocol L1) and of its group."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -74,6 +94,7 @@ def make_directories(path: Path) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
+            follow_directory(directory, directory.parent)
         sync_directory(directory.parent)
 
 
@@ -89,6 +110,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         write_all(fd, data)
+        follow_directory(path, path.parent)
         os.fsync(fd)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -173,8 +195,11 @@ def locked(path: Path, *, exclusive: bool, wait: bool = True) -> Iterator[None]:
     With *wait* false, BlockingIOError if somebody holds it otherwise. A file that
     cannot be opened for writing (a read-only repository) is opened for reading.
     """
+    there = path.exists()
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not there:
+            follow_directory(path, path.parent)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise

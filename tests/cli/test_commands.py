@@ -236,8 +236,12 @@ def test_json_of_every_command(avc):
         gc first --dry-run; gc first --grace 0s
         cache info; cache cleanup 1GB --dry-run; cache cleanup 0 --remove-temp; artifact cache cleanup 10GB
         tag data later; op log; op log -n 1; undo --dry-run; undo
+        config set store.path ../store; cache forget /gone
     """
     for line in re.split(r"[;\n]", script):
+        if line.startswith(" cache forget"):
+            listed = avc.workspace.parent / "store" / "repositories" / "gone.json"
+            listed.write_text(json.dumps({"path": "/gone/.artifacts", "id": "0" * 32}))
         if line.strip():
             run(line)
     avc.write({"data/a.txt": "changed\n"})
@@ -298,7 +302,7 @@ def test_config(avc, own_home):
     """Settings have a default, the user's own value and the repository's, which wins; lists say where each is from."""
     listed = (
         "distributed.origin = true (default)\nentity = ada (default)\ngc.grace = 14d (default)\n"
-        "project = work (repository)\nuser = ada (default)\n"
+        "project = work (repository)\nstore.path =  (default)\nuser = ada (default)\n"
     )
     assert avc("config", "list") == listed
     assert avc("config", "set", "--global", "gc.grace", "3d") == "gc.grace = 3d (global)\n"

@@ -25,7 +25,7 @@ import pytest
 from artifactvc.util.pool import workers
 from tests.cli.conftest import AVC, Avc, schema
 
-SETTINGS = "settings are distributed.origin, entity, gc.grace, project, user"
+SETTINGS = "settings are distributed.origin, entity, gc.grace, project, store.path, user"
 
 NAME_RULE = "use 1 to 128 ASCII letters, digits, '_', '-' or '.', not beginning with '.' or '-', not ending with '.'"
 PROJECT_RULE = "use 1 to 128 characters without / \\ # ? % : and control characters"
@@ -42,7 +42,7 @@ NEED_A_REPOSITORY = """
     add x; rm --from a x; status; commit; reset a; checkout a; get a; log a; show a; ls; cat a x; diff; alias a x;
     tag a x; edit a -m x; rename a b; delete a; restore a; fsck; gc; du; config get user; config set user x;
     config list; remote add r ../r; remote list; remote remove r; remote set-url r ../r; remote origin r; push; pull;
-    fetch; artifact get a; artifact ls; cache info; cache cleanup 1GB; artifact cache cleanup 1GB
+    fetch; artifact get a; artifact ls; cache info; cache cleanup 1GB; cache forget x; artifact cache cleanup 1GB
 """
 
 

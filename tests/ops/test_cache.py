@@ -74,7 +74,7 @@ def age(repository: Repository, hours: int) -> None:
 
 def test_evict_all_then_rebuild_all(work):
     """With nothing left here every command goes on as in a clone that was not pulled: bytes come when needed."""
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert (done.after, done.objects, done.held, files(work)) == (0, 4, (), [])
     with reopen(work.root) as again:
         assert again.status().clean
@@ -82,7 +82,7 @@ def test_evict_all_then_rebuild_all(work):
         assert checked.problems == ()
         assert "only on a remote" in checked.notes[0]
         assert content(again, "data:v0") == FILES
-        again.cache_cleanup(0)
+        again.cache.cleanup(0)
         shutil.rmtree(work.root / "data")
         again.checkout("data:v0")
         assert tree(work.root / "data") == FILES
@@ -91,15 +91,15 @@ def test_evict_all_then_rebuild_all(work):
 
 def test_work_goes_on_after_everything_was_evicted(work, tmp_path):
     """add, commit, get, push to a second remote and gc need no step in between."""
-    work.cache_cleanup(0)
+    work.cache.cleanup(0)
     with inside(work.root):
         work.add()
         assert work.commit() == []
-    work.cache_cleanup(0)
+    work.cache.cleanup(0)
     assert version(work, {"a": "changed"}) == "v1~"
     assert content(work, "data:v1") == {**FILES, "a": b"changed"}
     work.push()
-    work.cache_cleanup(0)
+    work.cache.cleanup(0)
     assert work.gc(grace="0s").trashed_objects == 0
     work.remote_add("second", str(tmp_path / "second"), options=OPTIONS)
     work.push("second")
@@ -121,7 +121,7 @@ def test_the_least_recently_used_go_first(work):
     with reopen(work.root) as reader:
         b"".join(reader.read("data:v1", "other"))
     with reopen(work.root) as again:
-        done = again.cache_cleanup(210_000)
+        done = again.cache.cleanup(210_000)
         assert done.after <= 210_000
         assert len([name for name in files(again) if not name.endswith(".pack")]) == 1
         shutil.move(work.root.parent / "remote", work.root.parent / "away")
@@ -144,16 +144,16 @@ def test_use_is_recorded_once_an_hour(work):
 
 def test_a_target_that_holds_already_evicts_nothing(work):
     """Where the store takes less than the target nothing is done, and no more is taken than is needed."""
-    done = work.cache_cleanup(10**9)
+    done = work.cache.cleanup(10**9)
     assert (done.objects, done.before) == (0, done.after)
-    done = work.cache_cleanup(done.before - 1)
+    done = work.cache.cleanup(done.before - 1)
     assert 0 < done.objects < 4
 
 
 def test_packs_keep_what_must_stay(work):
     """A pack of which something must stay is written anew without the rest, which the remote has."""
     version(work, {"new": "unpushed"})
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert done.objects == 1, "the manifest of v0: v1 needs all the rest of it"
     assert reasons(done) == {cache.UNPUSHED: 5, cache.TABLES: 0}
     assert bytes_of(done, cache.UNPUSHED) + bytes_of(done, cache.TABLES) == done.after
@@ -169,7 +169,7 @@ def test_nothing_goes_without_a_remote(tmp_path):
     with new(tmp_path / "alone") as alone:
         version(alone, FILES)
         before = files(alone)
-        done = alone.cache_cleanup(0)
+        done = alone.cache.cleanup(0)
         assert (done.objects, files(alone)) == (0, before)
         assert set(reasons(done)) == {cache.NO_REMOTE, cache.TABLES}
 
@@ -180,7 +180,7 @@ def test_drafts_and_unpushed_versions_stay(work):
     write(work.root, {"data/staged": OTHER})
     with inside(work.root):
         work.add()
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert done.after > 600_000
     assert done.objects == 1
     (work.root.parent / "remote").rename(work.root.parent / "away")
@@ -194,7 +194,7 @@ def test_a_remote_that_cannot_be_reached_keeps_what_only_it_holds(work):
     """Nobody knows whether it still holds them: they stay, the command succeeds and says which remote and why."""
     (work.root.parent / "remote").rename(work.root.parent / "away")
     before = files(work)
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert (done.objects, files(work)) == (0, before)
     (why,) = reasons(done).keys() - {cache.TABLES}
     assert why.startswith("only remote 'origin' may hold them, which cannot be asked: ")
@@ -205,7 +205,7 @@ def test_a_second_remote_that_holds_them_is_enough(work, tmp_path):
     work.remote_add("second", str(tmp_path / "second"), options=OPTIONS)
     work.push("second")
     (tmp_path / "remote").rename(tmp_path / "away")
-    assert work.cache_cleanup(0).after == 0
+    assert work.cache.cleanup(0).after == 0
     assert content(work, "data:v0") == FILES
 
 
@@ -223,7 +223,7 @@ def test_a_remote_that_is_another_one_holds_nothing(work, tmp_path, how):
         shutil.rmtree(remote)
         with new(tmp_path / "stranger") as stranger:
             origin(stranger, remote)
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert done.objects == 0
     assert any("origin" in reason for reason in reasons(done))
 
@@ -234,7 +234,7 @@ def test_what_the_log_says_now_counts(work, tmp_path):
         other.delete("data:v0", delete_aliases=True)
         other.push()
         other.gc_remote("origin", grace="0s")
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert done.objects == 0
     assert set(reasons(done)) & {cache.ALONE, cache.UNNEEDED}
     assert work.restore("data:v0")
@@ -256,7 +256,7 @@ def test_deleted_elsewhere_between_reading_and_locking(work, tmp_path, monkeypat
         return found
 
     monkeypatch.setattr(cache, "_refresh", slow)
-    assert work.cache_cleanup(0).objects == 0
+    assert work.cache.cleanup(0).objects == 0
     assert len(calls) == 2
 
 
@@ -265,7 +265,7 @@ def test_linked_files_stay(work, mode):
     """An object that a file of the workspace is a link to stays: the link would break, or nothing would be freed."""
     shutil.rmtree(work.root / "data")
     work.checkout("data:v0", link=mode)
-    done = work.cache_cleanup(0)
+    done = work.cache.cleanup(0)
     assert reasons(done)[cache.LINKED] == 1
     assert tree(work.root / "data").keys() == FILES.keys()
     assert (work.root / "data" / "large").read_bytes() == LARGE
@@ -277,13 +277,13 @@ def test_linked_files_stay(work, mode):
 @pytest.mark.parametrize("target", [0, 100_000, 301_000, 10**9])
 def test_a_dry_run_says_what_would_be_done(work, target):
     """Nothing moves, and the answer is that of the real one after it; info adds up to the same."""
-    info, before = work.cache_info(), files(work)
-    planned = work.cache_cleanup(target, dry_run=True)
+    info, before = work.cache.info(), files(work)
+    planned = work.cache.cleanup(target, dry_run=True)
     assert files(work) == before
-    done = work.cache_cleanup(target)
+    done = work.cache.cleanup(target)
     assert done == replace(planned, dry_run=False)
     assert info.bytes == info.evictable == done.before == sum(held.bytes for held in info.held)
-    assert done.after == sum(held.bytes for held in done.held) == work.cache_info().bytes
+    assert done.after == sum(held.bytes for held in done.held) == work.cache.info().bytes
 
 
 def test_temporary_files_go_when_asked(work):
@@ -293,10 +293,10 @@ def test_temporary_files_go_when_asked(work):
         path.write_bytes(b"x" * 10)
     for path in left[:3]:
         os.utime(path, (1, 1))
-    assert work.cache_cleanup(10**9).temporary == 0
-    assert work.cache_info().temporary == 40
-    assert work.cache_cleanup(10**9, remove_temp=True, dry_run=True).temporary == 20
-    assert work.cache_cleanup(10**9, remove_temp=True).temporary == 20
+    assert work.cache.cleanup(10**9).temporary == 0
+    assert work.cache.info().temporary == 40
+    assert work.cache.cleanup(10**9, remove_temp=True, dry_run=True).temporary == 20
+    assert work.cache.cleanup(10**9, remove_temp=True).temporary == 20
     assert [path.exists() for path in left] == [False, False, True, True]
 
 
@@ -327,14 +327,14 @@ places.Places.drop = killed(places.Places.drop)
 places.Places.drop_pack = killed(places.Places.drop_pack)
 evict.sync_directory = killed(evict.sync_directory)
 with Repository.open({str(work.root)!r}, environ={ENVIRON!r}) as repository:
-    repository.cache_cleanup(0)
+    repository.cache.cleanup(0)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode in (0, 9), ended.stderr
     with reopen(work.root) as again:
         assert again.fsck().problems == ()
         assert content(again, "data:v0") == FILES
-        assert again.cache_cleanup(0).after == 0
+        assert again.cache.cleanup(0).after == 0
         assert content(again, "data:v1") == {**FILES, "other": OTHER}
         assert again.fsck(full=True).problems == ()
 
@@ -351,7 +351,7 @@ os.chdir(root)
 for i in range(rounds):
     with Repository.open(root, environ=environ) as repository:
         if what == "clean":
-            repository.cache_cleanup(0)
+            repository.cache.cleanup(0)
         elif what == "write":
             Path(root, "mine", f"{i}").write_bytes(random.Random(i).randbytes(150_000 if i % 2 else 200))
             repository.add(["mine"])
@@ -485,7 +485,7 @@ class History:
             content(self.repository, f"data@{self.rng.choice(sorted(self.live))}")
 
     def do_clean(self) -> None:
-        self.repository.cache_cleanup(self.rng.choice((0, 0, 1000, 150_000)))
+        self.repository.cache.cleanup(self.rng.choice((0, 0, 1000, 150_000)))
 
     def here(self) -> None:
         """With both remotes out of reach, what is not pushed, and what is staged, is all here."""
