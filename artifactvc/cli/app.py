@@ -46,6 +46,7 @@ class Shared:
         self.quiet = False
         self.verbose = False
         self.json = False
+        self.limits: dict[str, Any] = {}  # what transfer_options was given
         self._repository: Repository | None = None
 
     def enter(self) -> None:
@@ -76,6 +77,8 @@ class Shared:
             from artifactvc.sdk.repository import Repository
 
             self._repository = Repository.open(".", progress=self.progress())
+            if self.limits:
+                self._repository.limit(**self.limits)
         return self._repository
 
     def adopt(self, repository: Repository) -> None:

@@ -11,6 +11,7 @@ import click
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
 from artifactvc.cli.cache import clean
+from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF
 from artifactvc.core.names import check_given
 from artifactvc.errors import NoRepository, UnknownPath
@@ -84,6 +85,7 @@ def put(
 @click.option("--root", metavar="DIR", type=click.Path(readable=False), help="Where to (default: artifacts/NAME:vN).")
 @click.option("--type", "kind", metavar="T", help="The type that the artifact must have.")
 @click.option("--skip_cache", is_flag=True, help="Taken for W&B's sake.")
+@transfer_options
 def get(shared: Shared, ref: str, root: str | None, kind: str | None, skip_cache: bool) -> None:
     """Download a version."""
     del skip_cache

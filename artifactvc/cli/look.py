@@ -10,6 +10,7 @@ import click
 
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command
+from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF
 from artifactvc.errors import UsageError
 from artifactvc.util.text import escape
@@ -67,6 +68,7 @@ def ls(shared: Shared, ref: str | None, prefix: str, long: bool, refs: bool, pro
 @command(COMMANDS, "cat")
 @click.argument("ref", type=REF)
 @click.argument("path")
+@transfer_options
 def cat(shared: Shared, ref: str, path: str) -> None:
     """Print one file of a version."""
     if shared.json:

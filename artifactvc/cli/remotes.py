@@ -6,7 +6,9 @@ from typing import Final
 
 import click
 
+from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
+from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import REF, REMOTE, count
 from artifactvc.util.text import escape, format_size
 
@@ -126,6 +128,7 @@ def _remote_and_refs(shared: Shared, name: str | None, refs: tuple[str, ...]) ->
 @click.option("--except-aliases", is_flag=True, help="Leave such aliases out, and push the rest.")
 @click.option("--join", is_flag=True, help="Join an artifact that the remote has under the same name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent.")
+@transfer_options
 def push(
     shared: Shared, remote_name: str | None, refs: tuple[str, ...], force: bool, except_aliases: bool, join: bool,
     dry_run: bool,
@@ -162,6 +165,7 @@ def push(
 @click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
 @click.argument("refs", nargs=-1, type=REF, metavar="[REF]...")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched.")
+@transfer_options
 def pull(shared: Shared, remote_name: str | None, refs: tuple[str, ...], dry_run: bool) -> None:
     """Read a remote's log, and fetch bytes.
 
@@ -173,10 +177,14 @@ def pull(shared: Shared, remote_name: str | None, refs: tuple[str, ...], dry_run
     if shared.answer("pull", result):
         return
     _fetched(shared, result.fetched)
-    for version in result.versions:
+    for version in result.versions if result.bringing or not dry_run else ():
         shared.say(f"{'would fetch' if dry_run else 'here is'} {escape(version)}")
+    for line in render.bringing(result.bringing):
+        shared.say(line)
     if not dry_run:
         shared.say(f"fetched {count(result.objects, 'object')} ({format_size(result.bytes)})")
+    elif not result.bringing:
+        shared.say("would fetch nothing: all of it is here")
     for line in result.checkouts:
         shared.say(f"to write the files, run '{escape(line)}'")
 
@@ -201,6 +209,7 @@ def _fetched(shared: Shared, result: object) -> None:
 
 @command(COMMANDS, "fetch")
 @click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
+@transfer_options
 def fetch(shared: Shared, remote_name: str | None) -> None:
     """Read a remote's log only."""
     result = shared.repository.fetch(remote_name)
@@ -216,6 +225,7 @@ def fetch(shared: Shared, remote_name: str | None) -> None:
 @click.option("--region", metavar="R", help="Region of the bucket.")
 @_TRANSPORT
 @click.option("--mirror", is_flag=True, help="Bring every byte, now and with each later pull.")
+@transfer_options
 def clone(
     shared: Shared, url: str, directory: str | None, endpoint_url: str | None, profile: str | None, region: str | None,
     transport: str, mirror: bool,
@@ -226,9 +236,10 @@ def clone(
     of every version that is live or can still be restored: a complete copy, from which
     everything can be pushed to an empty remote. Run again in the same DIR, it goes on.
     """
-    from artifactvc.sdk.repository import RemoteOptions, Repository
+    from artifactvc.sdk.repository import RemoteOptions, Repository, transfer_limits
 
     options = RemoteOptions(endpoint_url=endpoint_url, profile=profile, region=region, client=transport)
+    options = transfer_limits(**shared.limits).over(options)
     repository, result = Repository.clone(url, directory, options=options, mirror=mirror, progress=shared.progress())
     shared.adopt(repository)
     if not shared.answer("clone", result):

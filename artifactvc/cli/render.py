@@ -148,7 +148,8 @@ def status(found: results.Status, *, every: bool) -> Iterator[str]:
 
 def checked_out(result: results.CheckedOut, *, verb: str = "checked out") -> str:
     """What ``checkout`` or ``get`` did."""
-    parts = [f"{count(result.written, 'file')} {'to write' if result.dry_run else 'written'}"]
+    size = f" ({format_size(result.bytes)})" if result.dry_run else ""
+    parts = [f"{count(result.written, 'file')}{size} {'to write' if result.dry_run else 'written'}"]
     parts += [f"{result.unchanged:,} already right"] if result.unchanged else []
     parts += [f"{result.removed:,} {'to remove' if result.dry_run else 'removed'}"] if result.removed else []
     parts += [f"{result.linked:,} linked"] if result.linked else []
@@ -156,6 +157,13 @@ def checked_out(result: results.CheckedOut, *, verb: str = "checked out") -> str
     parts += [f"{count(len(result.kept), 'file')} of yours kept"] if result.kept else []
     verb = f"would have {verb}" if result.dry_run else verb
     return f"{verb} {escape(result.artifact)}:{result.version} to {escape(result.destination)}: {', '.join(parts)}"
+
+
+def bringing(found: Sequence[results.Bringing]) -> Iterator[str]:
+    """What a dry run says would be fetched, from where and why."""
+    for one in found:
+        size = f"{count(one.objects, 'object')} ({format_size(one.bytes)}) in {count(one.requests, 'request')}"
+        yield f"would fetch {size} from '{escape(one.remote)}': missing here"
 
 
 def usage(found: results.Usage) -> Iterator[str]:

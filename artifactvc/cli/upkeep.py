@@ -9,6 +9,7 @@ import click
 
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command, group
+from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import REMOTE, count
 from artifactvc.core.results import RemovedFile
 from artifactvc.errors import UsageError
@@ -22,6 +23,7 @@ _CONFIG: Final[dict[str, click.Command]] = {}
 @click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
 @click.option("--full", is_flag=True, help="Hash every stored byte.")
 @click.option("--repair", is_flag=True, help="Mend what can be mended: here from remotes, REMOTE from here.")
+@transfer_options
 def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> int:
     """Check everything, and mend it.
 
@@ -56,6 +58,7 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
 @click.option("--grace", metavar="14d", help="How long what was removed can still come back (setting gc.grace).")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and why the rest stays.")
 @click.option("--force", is_flag=True, help="Of a remote: trust ages though its clock and the one here disagree.")
+@transfer_options
 def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool, force: bool) -> None:
     """Remove what nothing needs.
 

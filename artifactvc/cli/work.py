@@ -8,6 +8,7 @@ import click
 
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command
+from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF, metadata
 from artifactvc.util.text import escape
 
@@ -149,6 +150,7 @@ def reset(shared: Shared, name: str) -> None:
 @click.option("--link", metavar="MODE", help="hardlink or symlink larger files, read-only, instead of copying.")
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes, and drop a draft.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written and removed.")
+@transfer_options
 def checkout(
     shared: Shared, ref: str | None, destination: str | None, prefixes: tuple[str, ...], link: str | None,
     force: bool, dry_run: bool,
@@ -167,6 +169,8 @@ def checkout(
         if shared.answer("checkout", result):
             continue
         shared.say(render.checked_out(result))
+        for line in render.bringing(result.bringing):
+            shared.say(line)
         if (dry_run or shared.verbose) and result.plan:
             shared.say(render.lines(render.changes(result.plan, every=shared.verbose)))
         for path in result.kept[:20]:
@@ -209,6 +213,7 @@ def put(
 @click.argument("ref", type=REF)
 @click.option("--root", metavar="DIR", type=click.Path(readable=False), help="Where to (default: artifacts/NAME:vN).")
 @click.option("--path", "prefix", metavar="PREFIX", help="Only this file or directory.")
+@transfer_options
 def get(shared: Shared, ref: str, root: str | None, prefix: str | None) -> None:
     """Download a version, in one step.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from artifactvc.core.results_cache import *  # noqa: F403  results are one vocabulary, in three files
 from artifactvc.core.results_sharing import *  # noqa: F403
+from artifactvc.core.results_sharing import Bringing
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,7 @@ class CheckedOut:
     version: str
     destination: str
     written: int
-    bytes: int
+    bytes: int  # written, or of a dry run to write
     unchanged: int
     removed: int
     linked: int
@@ -327,6 +328,7 @@ class CheckedOut:
     kept: tuple[str, ...] = ()  # modified or untracked files left alone
     dry_run: bool = False
     plan: tuple[PathChange, ...] = ()
+    bringing: tuple[Bringing, ...] = ()  # of a dry run: what is not here, and from which remote it would come
 
 
 @dataclass(frozen=True)

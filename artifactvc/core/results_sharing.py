@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Cloned", "CollectedRemote", "Fetched", "Pulled", "Pushed", "RemoteInfo", "RemovedFile"]
+__all__ = [
+    "Bringing",
+    "Cloned",
+    "CollectedRemote",
+    "Fetched",
+    "Pulled",
+    "Pushed",
+    "RemoteInfo",
+    "RemovedFile",
+    "Sending",
+]
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,16 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """What a push would send for one version, and why; ``version`` is empty for descriptions, metadata and runs."""
+
+    version: str
+    objects: int
+    bytes: int  # as stored
+    reason: str  # "new there", or "its copy there is condemned"
+
+
+@dataclass(frozen=True)
 class Pushed:
     """``push``: what landed in the remote's log, and what had to be sent for it."""
 
@@ -46,6 +66,18 @@ class Pushed:
     renumbered: tuple[str, ...] = ()
     dry_run: bool = False
     plan: tuple[str, ...] = ()
+    requests: int = 0  # of a dry run: files, index and entries that would be created
+    sending: tuple[Sending, ...] = ()  # of a dry run
+
+
+@dataclass(frozen=True)
+class Bringing:
+    """What would be fetched from one remote: objects that are not here."""
+
+    remote: str
+    objects: int
+    bytes: int  # as they come
+    requests: int  # files and ranges; a larger file may come in several parts
 
 
 @dataclass(frozen=True)
@@ -58,6 +90,7 @@ class Pulled:
     bytes: int
     checkouts: tuple[str, ...] = ()  # commands that would bring the workspace up to date
     dry_run: bool = False
+    bringing: tuple[Bringing, ...] = ()  # of a dry run: from which remote
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Final
 from artifactvc.core import names
 from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
-from artifactvc.core.results import CheckedOut
+from artifactvc.core.results import Bringing, CheckedOut
 from artifactvc.errors import (
     HostilePath,
     OutsideWorkspace,
@@ -33,8 +33,8 @@ from artifactvc.errors import (
 from artifactvc.ops import look, resolve
 from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, known_files, plan_place
 from artifactvc.ops.resolve import Found
-from artifactvc.ops.session import Session
-from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.session import Session, looking
+from artifactvc.ops.transfer import plan_bringing, require_objects
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import workspace_draft_id
@@ -66,6 +66,15 @@ def checkout(
     session: Session, ref: str, destination: str | os.PathLike[str] | None, options: CheckoutOptions
 ) -> CheckedOut:
     """Write the files of version *ref* to *destination*, else to its bound paths, else to ``./<name>``."""
+    if options.dry_run:
+        with looking(session):
+            return _checkout_ref(session, ref, destination, options)
+    return _checkout_ref(session, ref, destination, options)
+
+
+def _checkout_ref(
+    session: Session, ref: str, destination: str | os.PathLike[str] | None, options: CheckoutOptions
+) -> CheckedOut:
     if options.link is not None and options.link not in _LINKS:
         raise UsageError(f"'{options.link}' is no way to link", hint="use --link hardlink or --link symlink")
     _check_prefixes(options.prefixes)
@@ -146,7 +155,9 @@ def _places(
     except OutsideWorkspace:
         path = name
     if options.prefixes:
-        session.say(f"wrote a part of '{name}' to '{path}', which stays unbound")
+        session.say(
+            f"{'would write' if options.dry_run else 'wrote'} a part of '{name}' to '{path}', which stays unbound"
+        )
         return [Place(workspace / path, "")], None
     binding = Binding(path)
     return [Place(workspace / path, "", binding=binding)], binding
@@ -210,31 +221,34 @@ def _checkout(
     written = _Written()
     if not options.dry_run:
         with session.avc.reading():  # what is found here, or fetched, is here until it is written
-            _fetch(session, plans, found)
+            lacking_here = _lacking(session, plans)
+            if lacking_here:
+                require_objects(session, lacking_here, f"{found.full_name}:{found.shown}")
             for plan in plans:
                 done = _carry_out(session, plan, digest, options)
                 _remember(session, key, plan, done, digest, options)
                 for name in ("files", "bytes", "linked", "copied_instead"):
                     setattr(written, name, getattr(written, name) + getattr(done, name))
     destination = places[0].root / places[0].inside(places[0].prefix) if places[0].single else places[0].root
+    bringing: tuple[Bringing, ...] = ()
     if options.dry_run:
         written.files = sum(len(plan.write) + len(plan.chmod) for plan in plans)
+        written.bytes = sum(entry.size or 0 for plan in plans for _, entry, _ in plan.write if entry.is_file)
+        bringing = plan_bringing(session, _lacking(session, plans))
     return CheckedOut(
         found.full_name, found.shown, os.fspath(destination), written.files, written.bytes,
         sum(len(plan.right) for plan in plans), sum(len(plan.remove) for plan in plans),
         written.linked, written.copied_instead,
         tuple(path for plan in plans for path in plan.kept), options.dry_run,
-        tuple(change for plan in plans for change in plan.changes),
+        tuple(change for plan in plans for change in plan.changes), bringing,
     )  # fmt: skip
 
 
-def _fetch(session: Session, plans: Sequence[Plan], found: Found) -> None:
-    """Bring what is to be written and is not here."""
+def _lacking(session: Session, plans: Sequence[Plan]) -> list[Digest]:
+    """What is to be written and is not here."""
     wanted = list(dict.fromkeys(e.digest for plan in plans for _, e, _ in plan.write if e.digest is not None))
     present = session.avc.store.has(wanted)
-    lacking = [digest for digest in wanted if digest not in present]
-    if lacking:
-        require_objects(session, lacking, f"{found.full_name}:{found.shown}")
+    return [digest for digest in wanted if digest not in present]
 
 
 # ---- carrying it out ----------------------------------------------------------------------------

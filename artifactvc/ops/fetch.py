@@ -14,7 +14,7 @@ from artifactvc.core.entries import Record
 from artifactvc.core.names import shown_number
 from artifactvc.core.results import Fetched
 from artifactvc.errors import UnknownRemote, UsageError
-from artifactvc.ops.session import Session, append
+from artifactvc.ops.session import Session, append, naming
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.remote import Remote
 from artifactvc.util.text import near
@@ -39,14 +39,16 @@ def fetch(session: Session, name: str | None = None) -> Fetched:
     name = remote_name(session, name)
     remote = session.remote(name)
     before_versions, before_numbers = _versions(session), provisional_numbers(session)
-    count = remote.fetch()
+    with naming(remote):
+        count = remote.fetch()
     head = remote.head()[0]
     if count and name == session.avc.origin:
         session.index.catch_up()
         record_renumbering(session, before_numbers)
     added = sorted(v for key, v in _versions(session).items() if key not in before_versions)
     renumbered = _describe(session, before_numbers)
-    _rescue(session, remote)
+    if not session.only_looks:
+        _rescue(session, remote)
     warnings = _warnings(session)
     return Fetched(name, count, head, tuple(added) if count else (), renumbered, warnings)
 
@@ -147,6 +149,7 @@ def _warnings(session: Session) -> tuple[str, ...]:
 def _rescue(session: Session, remote: Remote) -> None:
     """Bring bytes that were condemned and that unpushed work here needs and lacks, while they exist (protocol P6)."""
     from artifactvc.ops.complete import missing_here
+    from artifactvc.ops.roots import open_parts
     from artifactvc.ops.transfer import fetch_objects
 
     condemned = remote.connection.execute("SELECT count(*) FROM condemned").fetchone()[0]
@@ -154,6 +157,7 @@ def _rescue(session: Session, remote: Remote) -> None:
         return
     roots = [digest for _, digest in provisional_numbers(session)]
     roots += [draft.root for draft in session.avc.drafts.all()]
+    roots += [attempt.root for attempt in open_parts(session)]
     for root in roots:
         lacking = list(missing_here(session, root))
         if lacking and not remote.locate(lacking).keys() >= set(lacking):

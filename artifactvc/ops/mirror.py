@@ -43,19 +43,20 @@ def mark(session: Session, name: str) -> None:
     session.avc.edit_config(lambda document: document["remotes"][name].__setitem__("mirror", True))
 
 
-def mirror(session: Session, name: str, *, dry_run: bool = False) -> tuple[tuple[str, ...], int]:
-    """Bring all that is not here; (versions, objects that would be brought, 0 but for a dry run).
+def mirror(session: Session, name: str) -> tuple[tuple[str, ...], set[Digest]]:
+    """Bring all that is not here; (versions, objects that a dry run would bring).
 
     Raises MissingObject where something live cannot be had; versions that were deleted and
     have lost bytes are only told.
     """
     remote = session.remote(name)
     remote.read_indexes()
-    shown, planned = [], 0
+    shown: list[str] = []
+    planned: set[Digest] = set()
     said = list(_absent(session, _said(remote, live=True)))
     live, deleted = _versions(remote)
-    if dry_run:
-        planned += len(said)
+    if session.only_looks:
+        planned.update(said)
     else:
         _require(session, said, "a description or a run")
         _bring_nodes(session, [digest for digest, _ in live])
@@ -63,13 +64,13 @@ def mirror(session: Session, name: str, *, dry_run: bool = False) -> tuple[tuple
     for digest, label in live:
         trusted(session, digest)
         lacking = missing_here(session, digest, before)
-        if dry_run:
-            planned += sum(1 for _ in lacking)
+        if session.only_looks:
+            planned.update(lacking)
         else:
             _require(session, lacking, label)
         before = (digest,)
         shown.append(label)
-    if not dry_run:
+    if not session.only_looks:
         _deleted(session, remote, deleted)
     return tuple(shown), planned
 

@@ -31,9 +31,10 @@ from artifactvc.errors import MissingObject, OutcomeUnknown, ReadOnly, RemoteUna
 from artifactvc.ops import resolve
 from artifactvc.ops.complete import batches
 from artifactvc.ops.fetch import fetch, provisional_numbers, record_renumbering, remote_name
+from artifactvc.ops.push_dry import describe
 from artifactvc.ops.push_plan import Plan, PushOptions, candidates, of_versions, plan_push
 from artifactvc.ops.sending import lacking, send_objects
-from artifactvc.ops.session import Session
+from artifactvc.ops.session import Session, looking, naming
 from artifactvc.ops.transfer import require_objects
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote import Remote
@@ -73,10 +74,14 @@ def push(
     remote = session.remote(name)
     if remote.table.get("read_only") or remote.transport.read_only:
         raise ReadOnly(f"remote '{name}' can only be read", hint="push to another remote")
+    if dry_run:
+        with looking(session), naming(remote):
+            return _push_locked(session, remote, refs, options, dry_run=True)
     make_directories(remote.directory)
     with locked(remote.directory / "push.lock", exclusive=True):  # one process pushes for all that wait (R7)
         session.caught_up = False  # the one before us may have pushed our work too
-        return _push_locked(session, remote, refs, options, dry_run=dry_run)
+        with naming(remote):
+            return _push_locked(session, remote, refs, options, dry_run=False)
 
 
 def _push_locked(
@@ -97,7 +102,7 @@ def _push_locked(
         if not plan.records:
             break
         if dry_run:
-            return _dry(session, remote, plan)
+            return describe(session, remote, plan, _sent(remote.journal()), len(list(_parts(plan.records))))
         if state is None:
             remote.verify_identity()
             state = _resume(session, remote)
@@ -138,16 +143,6 @@ def _push_locked(
         state.sent_bytes,
         state.sent_files,
         renumbered,
-    )
-
-
-def _dry(session: Session, remote: Remote, plan: Plan) -> Pushed:
-    wanted = lacking(session, remote, plan, {})
-    total = sum(size for size in wanted.values())
-    lines = [f"would push {version}" for version in plan.versions]
-    lines.append(f"would write {len(plan.records)} records and send {len(wanted)} objects ({total} bytes)")
-    return Pushed(
-        remote.name, None, len(plan.records), tuple(plan.versions), len(wanted), total, 0, (), True, tuple(lines)
     )
 
 
@@ -300,10 +295,7 @@ def _resume(session: Session, remote: Remote) -> _Push:
     if not lines or "op" not in lines[0]:
         return _begin(remote)
     state = _Push(str(lines[0]["op"]), str(lines[0]["place"]))
-    for line in lines[1:]:
-        if "file" in line:
-            for digest, offset, stored, length, codec in line["rows"]:
-                state.stored[digest] = Place(digest, line["file"], offset, stored, length, codec)
+    state.stored.update(_sent(lines))
     entries = [line for line in lines if "entry" in line]
     if not entries:
         return state
@@ -314,6 +306,16 @@ def _resume(session: Session, remote: Remote) -> _Push:
     fresh.last_entry, fresh.landed, fresh.entries = n, len(decode_entry(data, n).records), [n]
     fresh.settled = _versions_in(remote, n)
     return fresh
+
+
+def _sent(journal: Sequence[dict[str, Any]]) -> dict[Digest, Place]:
+    """What the lines of a journal say was stored on the remote."""
+    return {
+        digest: Place(digest, line["file"], offset, stored, length, codec)
+        for line in journal
+        if "file" in line
+        for digest, offset, stored, length, codec in line["rows"]
+    }
 
 
 def _settle(session: Session, remote: Remote, n: int, data: bytes) -> bool:

@@ -27,8 +27,8 @@ from artifactvc.ops.complete import missing_here
 from artifactvc.ops.fetch import fetch, remote_name
 from artifactvc.ops.look import taken_from
 from artifactvc.ops.resolve import Found
-from artifactvc.ops.session import Session
-from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.session import Session, looking
+from artifactvc.ops.transfer import plan_bringing, require_objects
 from artifactvc.ops.trusted import bring_nodes, trusted
 from artifactvc.storage.kept import keep_description
 from artifactvc.storage.probe import KINDS, open_transport, probe
@@ -204,31 +204,41 @@ def set_origin(session: Session, name: str) -> RemoteInfo:
 
 def pull(session: Session, name: str | None, refs: Sequence[str], *, dry_run: bool = False) -> Pulled:
     """Read the log, then bring the bytes of the versions asked for; the workspace is not touched."""
+    if dry_run:
+        with looking(session):
+            return _pull(session, name, refs)
+    return _pull(session, name, refs)
+
+
+def _pull(session: Session, name: str | None, refs: Sequence[str]) -> Pulled:
     name = remote_name(session, name)
     fetched = fetch(session, name)
     session.remote(name).verify_identity(to_write=False)
     objects, size = session.brought_objects, session.brought_bytes
+    wanted: list[Found] = []
     if session.avc.remotes[name].get("mirror") and not refs:
         from artifactvc.ops.mirror import mirror
 
-        everything, planned = mirror(session, name, dry_run=dry_run)
-        objects, size = session.brought_objects - objects, session.brought_bytes - size
-        return Pulled(fetched, everything, objects + planned, size, (), dry_run)
-    wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
-    planned = 0
-    shown = []
+        everything, planned = mirror(session, name)
+        shown = list(everything)
+    else:
+        wanted = [resolve.version(session, ref) for ref in refs] if refs else _default_versions(session)
+        planned, shown = set(), []
     for found in wanted:
-        trusted(session, found.version["digest"])
-        bring_nodes(session, found.version["digest"])
-        lacking = list(missing_here(session, found.version["digest"]))
-        label = f"{found.full_name}:{found.shown}"
-        shown.append(label)
-        if dry_run:
-            planned += len(lacking)
-            continue
-        require_objects(session, lacking, label)
-    objects, size = session.brought_objects - objects, session.brought_bytes - size
-    return Pulled(fetched, tuple(shown), objects + planned, size, _checkouts(session, wanted), dry_run)
+        root = found.version["digest"]
+        if trusted(session, root) and not session.only_looks:
+            bring_nodes(session, root)  # checked long ago, and perhaps evicted since
+        lacking = list(missing_here(session, root))
+        shown.append(f"{found.full_name}:{found.shown}")
+        if session.only_looks:
+            planned.update(lacking)
+        else:
+            require_objects(session, lacking, shown[-1])
+    bringing = plan_bringing(session, planned)
+    objects = session.brought_objects - objects + sum(one.objects for one in bringing)
+    size = session.brought_bytes - size + sum(one.bytes for one in bringing)
+    checkouts = _checkouts(session, wanted)
+    return Pulled(fetched, tuple(shown), objects, size, checkouts, session.only_looks, bringing)
 
 
 def _default_versions(session: Session) -> list[Found]:

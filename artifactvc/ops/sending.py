@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from artifactvc.core.compare import new_objects
@@ -34,33 +35,38 @@ def _no_note(file: str, places: Sequence[Place]) -> None:
 
 
 def lacking(session: Session, remote: Remote, plan: Plan, stored: dict[Digest, Place]) -> dict[Digest, int]:
-    """Objects that the plan's records need and that have no uncondemned copy on the remote, with their sizes.
+    """Objects that the plan's records need and that have no uncondemned copy on the remote, with their sizes."""
+    found: dict[Digest, int] = {}
+    for _, part in lacking_by_root(session, remote, plan, stored):
+        found |= part
+    return found
+
+
+def lacking_by_root(
+    session: Session, remote: Remote, plan: Plan, stored: dict[Digest, Place]
+) -> Iterator[tuple[Digest | None, dict[Digest, int]]]:
+    """The same, for each manifest of the plan, and last, under None, for what records name besides.
 
     Needing is by object, not by file; what a version that is live there shares with ours
     is safe by P1, so equal nodes are not even read.
     """
-    lacking: dict[Digest, int] = {}
     condemned = {row["file"] for row in remote.rows.find("condemned")}
 
-    def note(batch: dict[Digest, int]) -> None:
-        there = remote.locate(batch)
-        for digest, size in batch.items():
-            own = stored.get(digest)
-            if digest not in there and (own is None or own.file in condemned):
-                lacking[digest] = size
+    def of(objects: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
+        found: dict[Digest, int] = {}
+        iterator = iter(objects)
+        while batch := dict(islice(iterator, _ASKED)):
+            there = remote.locate(batch)
+            for digest, size in batch.items():
+                own = stored.get(digest)
+                if digest not in there and (own is None or own.file in condemned):
+                    found[digest] = size
+        return found
 
     for root, live in plan.roots:
-        if root in live:
-            continue
-        sizes: dict[Digest, int] = {}
-        for digest, size in new_objects(root, live[-2:], session.node):
-            sizes[digest] = size
-            if len(sizes) >= _ASKED:
-                note(sizes)
-                sizes = {}
-        note(sizes)
-    note(dict.fromkeys(plan.objects, 0))
-    return lacking
+        if root not in live:
+            yield root, of(new_objects(root, live[-2:], session.node))
+    yield None, of((digest, 0) for digest in plan.objects)
 
 
 def send_objects(

@@ -17,7 +17,7 @@ from artifactvc.core.entries import LogEntry, Record, encode_entry
 from artifactvc.core.metadata import plain
 from artifactvc.core.model import Digest
 from artifactvc.core.strict import dump_json, parse_json
-from artifactvc.errors import Corrupt, MissingObject, StorageError, UsageError
+from artifactvc.errors import Corrupt, MissingObject, RemoteRefused, RemoteUnavailable, StorageError, UsageError
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import LOCAL, Index
@@ -64,11 +64,19 @@ class Session:
             self._remotes[name] = Remote(self.avc, name, self.limits)
         return self._remotes[name]
 
-    def close(self) -> None:
-        """Close every index."""
+    def limit(self, limits: Limits) -> None:
+        """Let *limits* hold for all that is asked of remotes from now on."""
+        self.limits = limits
+        self._close_remotes()
+
+    def _close_remotes(self) -> None:
         for remote in self._remotes.values():
             remote.close()
         self._remotes.clear()
+
+    def close(self) -> None:
+        """Close every index."""
+        self._close_remotes()
         self.avc.close()
 
     @property
@@ -162,6 +170,27 @@ def read_salted(session: Session, digest: Digest | None, default: Any, *, requir
     except Corrupt as error:
         session.say(f"some descriptions or metadata are damaged, and left out: {error.message}")
     return default
+
+
+@contextmanager
+def naming(remote: Remote) -> Iterator[None]:
+    """In the block, an error of a remote that cannot be reached or refuses names the remote, too."""
+    try:
+        yield
+    except (RemoteUnavailable, RemoteRefused) as error:
+        if f"'{remote.name}'" in error.message:
+            raise
+        raise type(error)(f"remote '{remote.name}': {error.message}", hint=error.hint) from error
+
+
+@contextmanager
+def looking(session: Session) -> Iterator[None]:
+    """For dry runs: in the block, what has to be read from a remote is lent, and stored nowhere."""
+    before, session.only_looks = session.only_looks, True
+    try:
+        yield
+    finally:
+        session.only_looks = before
 
 
 @contextmanager

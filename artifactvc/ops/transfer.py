@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from artifactvc.core.model import Digest
+from artifactvc.core.results import Bringing
 from artifactvc.errors import (
     AvcError,
     Corrupt,
@@ -24,7 +25,7 @@ from artifactvc.errors import (
     StorageError,
 )
 from artifactvc.ops.sending import AT_ONCE
-from artifactvc.ops.session import Session
+from artifactvc.ops.session import Session, naming
 from artifactvc.storage.incoming import (
     Incoming,
     Run,
@@ -65,7 +66,8 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
             failed = session.unreachable[remote.name]
             continue
         try:
-            got |= _from_remote(session, remote, left)
+            with naming(remote):
+                got |= _from_remote(session, remote, left)
         except StorageError as error:
             failed = error
             got |= session.avc.store.has(left)  # what came before it failed is here
@@ -130,6 +132,25 @@ def _by_file(places: Mapping[Digest, Place]) -> dict[str, list[Place]]:
 def _plan(remote: Remote, places: Mapping[Digest, Place]) -> Incoming:
     """What would be asked of *remote* for objects at *places*."""
     return plan_incoming((file, held, remote.file_extent(file)) for file, held in sorted(_by_file(places).items()))
+
+
+def plan_bringing(session: Session, digests: Iterable[Digest]) -> tuple[Bringing, ...]:
+    """What ``fetch_objects`` would ask of each remote for *digests*, none of which is here; nothing is fetched.
+
+    What no remote has is told in a notice.
+    """
+    wanted, found = set(digests), []
+    for remote in _sources(session) if wanted else ():
+        remote.catch_up()
+        places = remote.locate(wanted)
+        places |= remote.locate_condemned(wanted - places.keys())
+        wanted -= places.keys()
+        if places:
+            plan = _plan(remote, places)
+            found.append(Bringing(remote.name, len(places), plan.bytes, plan.requests))
+    if wanted:
+        session.say(f"{len(wanted)} objects are neither here nor on any remote, such as '{min(wanted):.12}'")
+    return tuple(found)
 
 
 # ---- what came --------------------------------------------------------------------------------------

@@ -22,13 +22,13 @@ from artifactvc.sdk.cache import Cache
 from artifactvc.sdk.environment import first, global_setting, login, project_for, project_from, set_global, variable
 from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
-from artifactvc.storage.transport import RemoteOptions
+from artifactvc.storage.transport import RemoteOptions, transfer_limits
 from artifactvc.util.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from artifactvc.core import results
 
-__all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "variable"]
+__all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "transfer_limits", "variable"]
 
 
 class Repository:
@@ -142,6 +142,7 @@ class Repository:
         target = Path(os.path.abspath(directory or url.rstrip("/").rpartition("/")[2] or "clone"))
         if mirror and mirrors.is_mirror_of(target, url):
             repository = cls.open_at(target / avcdir.NAME, environ=environ, progress=progress)
+            repository._session.limit(options.limits)
             return repository, remotes.after_clone(repository._session, url, target)
         if target.is_dir() and any(target.iterdir()):
             raise UsageError(f"'{target}' is there and not empty", hint="name another directory")
@@ -152,6 +153,7 @@ class Repository:
             repository, _ = cls.init(
                 target, project=project if isinstance(project, str) else None, environ=environ, progress=progress
             )
+            repository._session.limit(options.limits)
             remotes.add(repository._session, "origin", url, options, to="clone")
             if mirror:
                 mirrors.mark(repository._session, "origin")
@@ -581,6 +583,10 @@ class Repository:
         return Cache(self._session, str(self.config_get("gc.grace").value))
 
     # ---- remotes -----------------------------------------------------------------------------
+
+    def limit(self, *, timeout: float | None = None, retries: int | None = None, bwlimit: int | None = None) -> None:
+        """Bound what is asked of remotes from now on: seconds without a byte, tries after the first, bytes a second."""
+        self._session.limit(transfer_limits(timeout=timeout, retries=retries, bwlimit=bwlimit))
 
     def remote_add(
         self, name: str, url: str, *, options: RemoteOptions, single_writer: bool = False

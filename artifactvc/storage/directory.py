@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from artifactvc.errors import Corrupt, ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable
-from artifactvc.storage.loose import copy_file
+from artifactvc.storage.loose import WINDOW, clone, copy_range
 from artifactvc.storage.transport import Advance, Listing, RemoteOptions, Stored, check_name, is_name, no_advance
 from artifactvc.util.files import create_once, make_directories, storage_error, sync_directory, temporary, write_all
 
@@ -29,6 +29,7 @@ class DirectoryTransport(Listing):
         self.root, self.url = root, os.fspath(root)
         self.read_only = options.read_only
         self._tmp = root / "tmp"
+        self._rate = options.rate
 
     def _path(self, name: str) -> Path:
         return self.root / check_name(name)
@@ -104,6 +105,8 @@ class DirectoryTransport(Listing):
     def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
         """Parts of files."""
         for position, (name, start, length) in enumerate(wanted):
+            if self._rate is not None:
+                self._rate.take(length)
             with self._reading(name):
                 fd = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
                 try:
@@ -123,12 +126,11 @@ class DirectoryTransport(Listing):
                 raise Corrupt(f"'{name}' at '{self.url}' does not have the {size} bytes that the remote's index says")
             made = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             try:
-                copy_file(source, made, size)
+                self._copy(source, made, size, advance)
             finally:
                 os.close(made)
         finally:
             os.close(source)
-        advance(size)
 
     # ---- writing ---------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class DirectoryTransport(Listing):
                 else:
                     given = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
                     try:
-                        copy_file(given, fd, os.fstat(given).st_size)
+                        self._copy(given, fd, os.fstat(given).st_size, advance)
                     finally:
                         os.close(given)
                 os.fsync(fd)
@@ -157,7 +159,25 @@ class DirectoryTransport(Listing):
             finally:
                 os.close(fd)
             sync_directory(path.parent)
-        advance(path.stat().st_size)
+        if isinstance(source, bytes):
+            advance(len(source))
+
+    def _copy(self, source: int, target: int, size: int, advance: Advance) -> None:
+        """Copy a file, by reflink where the file system can and no rate is given, else in windows."""
+        if self._rate is None and clone(source, target):
+            advance(size)
+            return
+        done = 0
+        while done < size:
+            ask = min(WINDOW, size - done)
+            if self._rate is not None:
+                ask = min(ask, max(1, self._rate.per_second // 4))
+                self._rate.take(ask)
+            count = copy_range(source, target, done, ask)
+            if count == 0:
+                return  # the source became shorter: who reads it compares size or digest
+            done += count
+            advance(count)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file unless it exists."""

@@ -108,19 +108,16 @@ def describe(transport: Transport, project: str) -> dict[str, Any]:
 
 def transport_of(table: dict[str, Any], limits: Limits = NO_LIMITS) -> Transport:
     """The transport to a remote as configured, and as this command was told otherwise."""
-    return open_transport(
-        table["url"],
-        RemoteOptions(
-            endpoint_url=table.get("endpoint_url"),
-            profile=table.get("profile"),
-            region=table.get("region"),
-            timeout=float(limits.timeout or table.get("timeout", RemoteOptions.timeout)),
-            retries=int(limits.retries or table.get("retries", RemoteOptions.retries)),
-            read_only=bool(table.get("read_only", False)),
-            client=str(table.get("transport", RemoteOptions.client)),
-            rate=limits.rate,
-        ),
+    options = RemoteOptions(
+        endpoint_url=table.get("endpoint_url"),
+        profile=table.get("profile"),
+        region=table.get("region"),
+        timeout=float(table.get("timeout", RemoteOptions.timeout)),
+        retries=int(table.get("retries", RemoteOptions.retries)),
+        read_only=bool(table.get("read_only", False)),
+        client=str(table.get("transport", RemoteOptions.client)),
     )
+    return open_transport(table["url"], limits.over(options))
 
 
 class Remote:

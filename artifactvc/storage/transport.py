@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -36,17 +36,36 @@ class RemoteOptions:
     client: str = "auto"  # or "fsspec": which library speaks to an object store
     rate: Rate | None = None  # bytes a second, of all transports that are given it together
 
+    @property
+    def limits(self) -> Limits:
+        """What is said here of transfers, for one command."""
+        return Limits(self.timeout, self.retries, self.rate)
+
 
 @dataclass(frozen=True)
 class Limits:
     """What one command was told of its transfers; None where it was told nothing."""
 
     timeout: float | None = None
-    retries: int | None = None
+    retries: int | None = None  # as in RemoteOptions
     rate: Rate | None = None
+
+    def over(self, options: RemoteOptions) -> RemoteOptions:
+        """*options*, but for what is said here."""
+        return replace(
+            options,
+            timeout=options.timeout if self.timeout is None else self.timeout,
+            retries=options.retries if self.retries is None else self.retries,
+            rate=self.rate or options.rate,
+        )
 
 
 NO_LIMITS: Final = Limits()
+
+
+def transfer_limits(*, timeout: float | None = None, retries: int | None = None, bwlimit: int | None = None) -> Limits:
+    """Limits as people give them: how often a request is sent *again*, and bytes a second."""
+    return Limits(timeout, None if retries is None else retries + 1, None if bwlimit is None else Rate(bwlimit))
 
 
 #: The hint where the network or the server is at fault.

@@ -14,6 +14,8 @@ from artifactvc.errors import BadName
 _UNITS: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
                  "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+_RATE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([KMG]?)", re.IGNORECASE)
+_RATES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 _LONGEST: Final = 999_999 * 604_800  # seconds
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -43,6 +45,20 @@ def format_size(size: int) -> str:
         value /= 1024
         units.pop(0)
     return f"{value:.1f} {units[0]}"
+
+
+def parse_rate(text: str) -> int:
+    """Return the bytes a second that *text* names: "500K", "10M", "1.5M", in powers of 1024; at least one.
+
+    Raises BadName if *text* is none.
+    """
+    match = _RATE.fullmatch(text.strip())
+    rate = int(Decimal(match[1]) * _RATES[match[2].upper()]) if match else 0
+    if rate < 1:
+        raise BadName(
+            f"bad rate '{text[:80]}'", hint="write bytes a second, K, M or G for powers of 1024: 500K, 10M, 1.5M"
+        )
+    return rate
 
 
 def parse_duration(text: str) -> timedelta:
