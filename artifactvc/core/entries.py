@@ -23,6 +23,8 @@ FORMAT: Final = 1
 MAX_BYTES: Final = 1 << 20
 #: Bytes of an index file that an entry may name.
 MAX_INDEX_BYTES: Final = 1 << 30
+#: Index files that one index file of an entry may replace.
+MAX_REPLACED: Final = 256
 MAX_RECORDS: Final = 1000
 
 Record = dict[str, Any]
@@ -52,7 +54,7 @@ class LogEntry:
     time: str
     command: str
     records: tuple[Record, ...]
-    index: tuple[Mapping[str, Any], ...] = field(default=())  # on a remote: the index files that this entry brings
+    index: tuple[Mapping[str, Any], ...] = field(default=())  # on a remote: the index files that it brings
 
     def record_id(self, position: int) -> str:
         """What names one record for ever: pushed records keep the id of the entry they were made in."""
@@ -115,6 +117,9 @@ def decode_entry(data: bytes, n: int) -> LogEntry:
         _expect(what, isinstance(row, dict) and is_stored_name(row.get("id")), "bad 'index'")
         _expect(what, is_digest(row.get("digest")) and _count(row.get("size")), "bad 'index'")
         _expect(what, row["size"] <= MAX_INDEX_BYTES, "an index file that is too large")
+        replaced = row.get("replaces", [])
+        _expect(what, isinstance(replaced, list) and len(replaced) <= MAX_REPLACED, "bad 'replaces'")
+        _expect(what, all(map(is_stored_name, replaced)) and row["id"] not in replaced, "bad 'replaces'")
     return LogEntry(
         n, body["op"], body["repository"], before, body["author"], body["time"], body["command"],
         tuple(records), tuple(index),

@@ -24,8 +24,8 @@ from artifactvc.ops.session import storing
 from artifactvc.storage.kept import kept_index
 from artifactvc.storage.packs import MAGIC, RAW, PackRow, decode_object, pack_end
 from artifactvc.storage.parts import Parts
-from artifactvc.storage.remote import UNREAD
 from artifactvc.storage.remote_index import Place, decode_places
+from artifactvc.storage.remote_places import UNREAD
 from artifactvc.storage.scratch import DELETED, LIVE, PART, UsedFile
 from artifactvc.storage.transport import Transport
 from artifactvc.util.files import temporary
@@ -53,6 +53,7 @@ def check_indexes(check: Check) -> None:
                 _take(check, name, data)
             else:
                 _bad_index(check, name, digest, "missing" if data is None else "damaged")
+    check.scratch.places.read_stripped()
 
 
 def _take(check: Check, name: str, data: bytes) -> None:

@@ -206,7 +206,7 @@ def _survey(session: Session, remote: Remote, files: RemoteFiles) -> _Survey:
     while True:
         fetch(session, remote.name)
         head = remote.head()
-        remote.read_indexes()
+        remote.read_indexes(condemned=True)
         files.stand(remote.transport.list_files("packs"))
         indexes = remote.transport.list_files("index")
         roots, spared = _open_parts(session, remote)

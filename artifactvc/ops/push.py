@@ -14,6 +14,7 @@ Order and safety (protocol P2, P6, P8, N4):
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -27,7 +28,15 @@ from artifactvc.core.entries import MAX_BYTES, LogEntry, Record, decode_entry, e
 from artifactvc.core.model import Digest
 from artifactvc.core.results import Pushed
 from artifactvc.core.strict import dump_json
-from artifactvc.errors import MissingObject, OutcomeUnknown, ReadOnly, RemoteUnavailable, StorageError
+from artifactvc.errors import (
+    Corrupt,
+    MissingObject,
+    OutcomeUnknown,
+    ReadOnly,
+    RemoteMissing,
+    RemoteUnavailable,
+    StorageError,
+)
 from artifactvc.ops import resolve
 from artifactvc.ops.complete import batches
 from artifactvc.ops.fetch import fetch, provisional_numbers, record_renumbering, remote_name
@@ -63,6 +72,7 @@ class _Push:
     last_entry: int | None = None
     landed: int = 0  # records
     entries: list[int] = field(default_factory=list)
+    merged: dict[str, Any] | None = None  # the index file that was made of others, for the entry that is to come
     settled: list[str] = field(default_factory=list)  # versions of an earlier push whose outcome was not known
 
 
@@ -206,15 +216,7 @@ def _note(remote: Remote, line: dict[str, Any]) -> None:
 def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
     """Create the next entry with the plan's records; False if somebody took its number first."""
     places = _unindexed(remote, plan, state)
-    index: tuple[dict[str, Any], ...] = ()
-    if places:
-        data = encode_places(places)
-        name = f"{state.place}-{secrets.token_hex(4)}"
-        remote.transport.upload(f"index/{name}", data)
-        index = ({"id": name, "digest": entry_digest(data), "size": len(data)},)
-        keep = remote.directory / "index"
-        make_directories(keep)
-        (keep / name).write_bytes(data)
+    index = _index_files(remote, state, places) if places else ()
     for position, records in enumerate(_parts(plan.records)):
         n, before = remote.head()
         entry = LogEntry(
@@ -235,10 +237,24 @@ def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
         remote.accept(entry.n, data)
         remote.catch_up()
         state.indexed.update(place.file for place in places)
+        state.merged = None
         state.last_entry = entry.n
         state.entries.append(entry.n)
         state.landed += len(records)
     return True
+
+
+def _index_files(remote: Remote, state: _Push, places: Sequence[Place]) -> tuple[dict[str, Any], ...]:
+    """Upload the index file of *places*, and where many small ones stand there one that replaces them (R4)."""
+    data, name = encode_places(places), f"{state.place}-{secrets.token_hex(4)}"
+    remote.transport.upload(f"index/{name}", data)
+    remote.places.keep(name, data)
+    own = {"id": name, "digest": entry_digest(data), "size": len(data)}
+    if state.merged is None or not {file.id for file in remote.places.live()}.issuperset(state.merged["replaces"]):
+        state.merged = None
+        with contextlib.suppress(Corrupt, RemoteMissing):  # one that cannot be read stays as it is
+            state.merged = remote.places.merge(f"{state.place}-{secrets.token_hex(4)}")
+    return (own,) if state.merged is None else (own, state.merged)
 
 
 def _unindexed(remote: Remote, plan: Plan, state: _Push) -> list[Place]:

@@ -22,12 +22,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from artifactvc.core.entries import MAX_BYTES, MAX_INDEX_BYTES, LogEntry, entry_digest
+from artifactvc.core.entries import MAX_BYTES, LogEntry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
 from artifactvc.core.strict import parse_json
 from artifactvc.errors import (
-    BadIndex,
     BrokenChain,
     BucketMissing,
     Corrupt,
@@ -43,21 +42,15 @@ from artifactvc.storage.database import begin, connect
 from artifactvc.storage.kept import encode_description, keep_description
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
-from artifactvc.storage.remote_index import Place, decode_places
+from artifactvc.storage.remote_index import Place
+from artifactvc.storage.remote_places import RemotePlaces
 from artifactvc.storage.rows import SqliteRows, clear_names
 from artifactvc.storage.tail import Tail, broken_chain, read_entry
 from artifactvc.storage.transport import NO_LIMITS, Limits, RemoteOptions, Transport
-from artifactvc.util.files import make_directories, write_atomic
+from artifactvc.util.files import make_directories
 
 HEAD: Final = "remote"
-_BATCH: Final = 256
-#: Index files that the log names, that were not read yet, and that are not condemned.
-UNREAD: Final = (
-    "SELECT id, digest, size FROM remote_index i WHERE rows < 0"
-    " AND NOT EXISTS (SELECT 1 FROM condemned c WHERE c.file = 'index:' || i.id) ORDER BY n, id"
-)
 _MADE_AT_ONCE: Final = 32  # checkpoints, by one push
-_ASKED: Final = 900  # digests in one question
 
 
 def read_description(transport: Transport) -> dict[str, Any] | None:
@@ -167,25 +160,21 @@ class Remote:
         if n >= 0 and (data is None or entry_digest(data) != digest):
             with begin(self.connection):
                 clear_names(self.connection)
-                for table in ("remote_index", "remote_file", "remote_object"):
-                    self.connection.execute(f"DELETE FROM {table}")
+                self.places.clear()
         elif self.log.data(n + 1) is None:
             return
         with begin(self.connection):
             n, digest = self.head()
             for entry, its_digest in self.log.since(n + 1, digest):
                 self._apply(entry, its_digest)
+        self.places.drop_copies(n + 1)
 
     def _apply(self, entry: LogEntry, digest: Digest) -> None:
         rows = self.rows
         apply_entry(rows, entry, HEAD, final=True)
         for position in range(len(entry.records)):
             rows.put("landed", {"record": entry.record_id(position), "n": entry.n})
-        for file in entry.index:
-            self.connection.execute(
-                "INSERT OR IGNORE INTO remote_index (id, n, digest, size, rows) VALUES (?, ?, ?, ?, -1)",
-                (file["id"], entry.n, file["digest"], file["size"]),
-            )
+        self.places.note(entry.n, entry.index)
         self.connection.execute(
             "INSERT OR REPLACE INTO head (log, n, digest) VALUES (?, ?, ?)", (HEAD, entry.n, digest)
         )
@@ -265,96 +254,37 @@ class Remote:
 
     # ---- where objects are --------------------------------------------------------------------
 
+    @cached_property
+    def places(self) -> RemotePlaces:
+        """The remote's index files."""
+        return RemotePlaces(self)
+
     def locate(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
         """An uncondemned stored copy of each of *digests* that has one."""
-        self.read_indexes()
-        return self._query(digests, condemned=False)
+        return self.places.locate(digests)
 
     def locate_condemned(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
         """A condemned copy, for who lacks the bytes and must copy them while they exist (protocol P6)."""
-        return self._query(digests, condemned=True)
+        wanted = set(digests)
+        if wanted:
+            self.places.read(condemned=True)
+        return self.places.query(wanted, condemned=True)
 
     def located_here(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of *digests* that index files read before say are on the remote; asks nobody."""
-        return set(self._query(digests, condemned=False))
-
-    def _query(self, digests: Iterable[Digest], *, condemned: bool) -> dict[Digest, Place]:
-        found: dict[Digest, Place] = {}
-        if self.connection.execute("SELECT 1 FROM remote_object LIMIT 1").fetchone() is None:
-            return found
-        wanted = [bytes.fromhex(digest) for digest in digests]
-        for start in range(0, len(wanted), _ASKED):
-            part = wanted[start : start + _ASKED]
-            rows = self.connection.execute(
-                "SELECT o.digest, f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
-                " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
-                f" WHERE o.digest IN ({','.join('?' * len(part))}) AND c.file IS {'NOT ' if condemned else ''}NULL"
-                " ORDER BY o.file",
-                part,
-            )
-            found.update((row[0].hex(), Place(row[0].hex(), *row[1:])) for row in rows)  # the newest copy stays
-        return found
+        return set(self.places.query(digests))
 
     def file_extent(self, file: str) -> tuple[int, int]:
         """Bytes of all objects in a stored file, and how many there are, as far as index files tell."""
-        row = self.connection.execute(
-            "SELECT sum(o.stored), count(*) FROM remote_object o JOIN remote_file f ON f.serial = o.file"
-            " WHERE f.name = ?",
-            (file,),
-        ).fetchone()
-        return int(row[0] or 0), int(row[1])
+        return self.places.extent(file)
 
-    def read_indexes(self) -> None:
-        """Read the index files that the log names and that were not read yet."""
-        unread = self.connection.execute(UNREAD).fetchall()
-        for start in range(0, len(unread), _BATCH):
-            part = unread[start : start + _BATCH]
-            datas = self._index_files(part)
-            with begin(self.connection):
-                for (name, digest, size), data in zip(part, datas, strict=True):
-                    what = f"index file '{name}' of remote '{self.name}'"
-                    if data is None or len(data) != size or entry_digest(data) != digest:
-                        raise BadIndex(f"{what} is {'missing' if data is None else 'damaged'}")
-                    self.add_places(name, list(decode_places(data, what)))
+    def read_indexes(self, *, condemned: bool = False) -> None:
+        """Read the live index files that were not read yet; with *condemned* all that tell of condemned files too."""
+        self.places.read(condemned=condemned)
 
-    def _index_files(self, part: Sequence[tuple[str, str, int]]) -> list[bytes | None]:
-        """Index files from the copies kept here, else from the remote (and then kept)."""
-        keep = self.directory / "index"
-        if not keep.is_dir():
-            make_directories(keep)
-        found: dict[str, bytes | None] = {}
-        for name, digest, _ in part:
-            with contextlib.suppress(FileNotFoundError):
-                data = (keep / name.replace("/", "_")).read_bytes()
-                if entry_digest(data) == digest:
-                    found[name] = data
-        wanted = [(name, size) for name, _, size in part if name not in found]
-        if wanted:
-            limit = max(size for _, size in wanted)
-            if limit > MAX_INDEX_BYTES:
-                raise BadIndex(f"an index file of remote '{self.name}' claims {limit} bytes")
-            datas = self.transport.read_many([f"index/{name}" for name, _ in wanted], limit=limit)
-            for (name, _), fetched in zip(wanted, datas, strict=True):
-                found[name] = fetched
-                if fetched is not None:
-                    write_atomic(keep / name.replace("/", "_"), fetched, via=self.avc.tmp)
-        return [found[name] for name, _, _ in part]
-
-    def add_places(self, index_id: str, places: Sequence[Place]) -> None:
+    def add_places(self, index_id: str, places: Iterable[Place]) -> None:
         """Note the rows of one index file as read."""
-        with begin(self.connection) as connection:
-            serials: dict[str, int] = {}
-            for file in {place.file for place in places}:
-                row = connection.execute("SELECT serial FROM remote_file WHERE name = ?", (file,)).fetchone()
-                if row is None:
-                    row = (connection.execute("INSERT INTO remote_file (name) VALUES (?)", (file,)).lastrowid,)
-                serials[file] = int(row[0])
-            connection.executemany(
-                "INSERT OR REPLACE INTO remote_object (digest, file, offset, stored, length, codec)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                [(bytes.fromhex(p.digest), serials[p.file], p.offset, p.stored, p.length, p.codec) for p in places],
-            )
-            connection.execute("UPDATE remote_index SET rows = ? WHERE id = ?", (len(places), index_id))
+        self.places.add(index_id, places)
 
     # ---- the push journal --------------------------------------------------------------------
 
@@ -392,7 +322,7 @@ def held_by_remotes(avc: AvcDir, digests: Sequence[Digest]) -> set[Digest]:
         try:
             remote.catch_up()
             with contextlib.suppress(StorageError, Corrupt):
-                remote.read_indexes()
+                found |= remote.locate(set(digests) - found).keys()
             found |= remote.located_here(set(digests) - found)
         finally:
             remote.close()

@@ -1,16 +1,19 @@
-"""A remote's index file: where the objects that one push brought are stored.
+"""A remote's index file: where the objects that one push brought are stored, or those of many pushes, merged.
 
 Rows sorted by digest, in nodes of at most 1,024, so that a reader who looks for a few
 objects in a file of millions reads the tail and the nodes it needs (docs/format.md,
 "Index of a remote"). It comes from elsewhere: every bound is checked before use
-(protocol H2, H3).
+(protocol H2, H3). Written and read as a stream: memory holds the node table and one node.
 """
 
 from __future__ import annotations
 
+import bisect
+import io
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from blake3 import blake3
 
@@ -20,11 +23,12 @@ from artifactvc.errors import BadIndex, NewerFormat
 
 MAGIC: Final = b"avcindx\x01"
 NODE_ROWS: Final = 1024
-#: No index file is larger: 16 million objects.
 _ROW: Final = struct.Struct("<32sIB3xQQQ")
 _NODE: Final = struct.Struct("<32sQI4x32s")
 _TAIL: Final = struct.Struct("<QQQQ32s")
 _LARGEST: Final = 2**53
+#: Bytes at the end of an index file that say where its tables begin.
+TAIL_BYTES: Final = _TAIL.size
 
 
 class Place(NamedTuple):
@@ -41,61 +45,139 @@ class Place(NamedTuple):
     codec: int
 
 
+class Node(NamedTuple):
+    """One node: its first digest, where it is, how many rows it has, and its digest."""
+
+    first: bytes
+    offset: int
+    rows: int
+    check: bytes
+
+    @property
+    def length(self) -> int:
+        """Bytes of its rows."""
+        return self.rows * _ROW.size
+
+
+class Tables(NamedTuple):
+    """What stands behind the nodes: names of stored files, and the table of nodes."""
+
+    files: list[str]
+    nodes: list[Node]
+
+    def around(self, digest: Digest) -> Sequence[Node]:
+        """The nodes that can hold rows of *digest*."""
+        raw = bytes.fromhex(digest)
+        start = bisect.bisect_left(self.nodes, raw, key=lambda node: node.first)
+        end = bisect.bisect_right(self.nodes, raw, key=lambda node: node.first)
+        return self.nodes[max(start - 1, 0) : end]
+
+
+class Bytes(Protocol):
+    """An index file in memory, or mapped: slices are bytes."""
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        """Part of it."""
+
+    def __len__(self) -> int:
+        """Its size."""
+
+
+# ---- writing ---------------------------------------------------------------------------------------
+
+
 def encode_places(places: Iterable[Place]) -> bytes:
     """Return the index file for *places*, in any order."""
-    rows = sorted(places)
-    files = sorted({place.file for place in rows})
+    rows, out = sorted(places), io.BytesIO()
+    write_places(rows, sorted({place.file for place in rows}), out)
+    return out.getvalue()
+
+
+def write_places(places: Iterable[Place], files: Sequence[str], out: BinaryIO) -> None:
+    """Write the index file for *places*, ascending by digest, whose files are among *files*."""
     number = {name: position for position, name in enumerate(files)}
-    out, nodes = bytearray(MAGIC), bytearray()
-    for start in range(0, len(rows), NODE_ROWS):
-        part = rows[start : start + NODE_ROWS]
+    at, nodes, rows = len(MAGIC), bytearray(), iter(places)
+    out.write(MAGIC)
+    while part := list(islice(rows, NODE_ROWS)):
         node = b"".join(
             _ROW.pack(bytes.fromhex(p.digest), number[p.file], p.codec, p.offset, p.stored, p.length) for p in part
         )
-        nodes += _NODE.pack(bytes.fromhex(part[0].digest), len(out), len(part), blake3(node).digest())
-        out += node
+        nodes += _NODE.pack(bytes.fromhex(part[0].digest), at, len(part), blake3(node).digest())
+        out.write(node)
+        at += len(node)
     names = "".join(name + "\n" for name in files).encode()
-    names_at, nodes_at = len(out), len(out) + len(names)
+    out.write(names + nodes)
     check = blake3(names + bytes(nodes)).digest()
-    tail = _TAIL.pack(nodes_at, len(nodes) // _NODE.size, names_at, len(files), check)
-    return bytes(out + names + nodes + tail)
+    out.write(_TAIL.pack(at + len(names), len(nodes) // _NODE.size, at, len(files), check))
 
 
-def decode_places(data: bytes, what: str) -> Iterator[Place]:
+# ---- reading ---------------------------------------------------------------------------------------
+
+
+def decode_places(data: Bytes, what: str) -> Iterator[Place]:
     """Yield the rows of an index file, ascending by digest; BadIndex if it breaks the format."""
+    yield from every_row(data, whole_tables(data, what), what)
+
+
+def whole_tables(data: Bytes, what: str) -> Tables:
+    """The tables of a whole index file; BadIndex, NewerFormat."""
     if data[:8] != MAGIC:
         if data[:7] == MAGIC[:7]:
-            raise NewerFormat(what, f"index format {data[7]}")
+            raise NewerFormat(what, f"index format {data[7:8][0]}")
         raise BadIndex(f"{what} is not an index of objects")
-    if len(data) < 8 + _TAIL.size or len(data) > MAX_INDEX_BYTES:
+    size = len(data)
+    start = tables_at(data[max(0, size - TAIL_BYTES) : size], size, what)
+    return decode_tables(data[start:size], size, what)
+
+
+def every_row(data: Bytes, tables: Tables, what: str) -> Iterator[Place]:
+    """All rows of a whole index file, ascending by digest."""
+    last = ""
+    for node in tables.nodes:
+        for place in node_rows(data[node.offset : node.offset + node.length], node, tables, what):
+            if place.digest < last:
+                raise BadIndex(f"{what} is damaged: rows out of order")
+            last = place.digest
+            yield place
+
+
+def tables_at(tail: bytes, size: int, what: str) -> int:
+    """Where the tables of a file of *size* bytes begin, from its last TAIL_BYTES."""
+    if size < len(MAGIC) + TAIL_BYTES or size > MAX_INDEX_BYTES or len(tail) != TAIL_BYTES:
         raise BadIndex(f"{what} is cut short")
-    nodes_at, node_count, names_at, name_count, check = _TAIL.unpack_from(data, len(data) - _TAIL.size)
-    end = len(data) - _TAIL.size
+    nodes_at, node_count, names_at, _, _ = _TAIL.unpack(tail)
+    end = size - TAIL_BYTES
     if not 8 <= names_at <= nodes_at <= end or nodes_at + node_count * _NODE.size != end:
         raise BadIndex(f"{what} is damaged: its parts do not fit")
-    if blake3(data[names_at:end]).digest() != check:
+    return int(names_at)
+
+
+def decode_tables(data: bytes, size: int, what: str) -> Tables:
+    """The tables from the bytes between ``tables_at`` and the end of a file of *size* bytes."""
+    nodes_at, node_count, names_at, name_count, check = _TAIL.unpack_from(data, len(data) - TAIL_BYTES)
+    if blake3(data[:-TAIL_BYTES]).digest() != check:
         raise BadIndex(f"{what} is damaged: its tables do not match their digest")
-    files = data[names_at:nodes_at].decode("ascii", "replace").split("\n")[:-1]
+    files = data[: nodes_at - names_at].decode("ascii", "replace").split("\n")[:-1]
     if len(files) != name_count or not all(map(is_stored_name, files)):
         raise BadIndex(f"{what} is damaged: bad file names")
-    yield from _rows(data, nodes_at, node_count, names_at, files, what)
-
-
-def _rows(data: bytes, nodes_at: int, count: int, names_at: int, files: list[str], what: str) -> Iterator[Place]:
-    at, last = 8, ""
-    for position in range(count):
-        first, offset, rows, check = _NODE.unpack_from(data, nodes_at + position * _NODE.size)
-        node = data[offset : offset + rows * _ROW.size]
-        if offset != at or not 1 <= rows <= NODE_ROWS or offset + len(node) > names_at or node[:32] != first:
+    nodes = [Node(*row) for row in _NODE.iter_unpack(data[nodes_at - names_at : -TAIL_BYTES])]
+    at, last = 8, b""
+    for position, node in enumerate(nodes):
+        if node.offset != at or not 1 <= node.rows <= NODE_ROWS or node.first < last:
             raise BadIndex(f"{what} is damaged: node {position} does not fit")
-        if blake3(node).digest() != check:
-            raise BadIndex(f"{what} is damaged: node {position} does not match its digest")
-        at += rows * _ROW.size
-        for raw, file, codec, start, stored, length in _ROW.iter_unpack(node):
-            digest = raw.hex()
-            if digest < last or file >= len(files) or codec > 1 or max(start, stored, length) >= _LARGEST:
-                raise BadIndex(f"{what} is damaged: a row out of bounds")
-            last = digest
-            yield Place(digest, files[file], start, stored, length, codec)
-    if at != names_at:
+        at, last = at + node.length, node.first
+    if at != names_at or len(nodes) != node_count:
         raise BadIndex(f"{what} is damaged: bytes between its nodes")
+    return Tables(files, nodes)
+
+
+def node_rows(data: bytes, node: Node, tables: Tables, what: str) -> Iterator[Place]:
+    """The rows of one node from its bytes, ascending by digest."""
+    if len(data) != node.length or data[:32] != node.first or blake3(data).digest() != node.check:
+        raise BadIndex(f"{what} is damaged: a node does not match its digest")
+    files, last = tables.files, b""
+    for raw, file, codec, start, stored, length in _ROW.iter_unpack(data):
+        if raw < last or file >= len(files) or codec > 1 or max(start, stored, length) >= _LARGEST:
+            raise BadIndex(f"{what} is damaged: a row out of bounds")
+        last = raw
+        yield Place(raw.hex(), files[file], start, stored, length, codec)

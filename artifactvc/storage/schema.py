@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 4
+VERSION: Final = 5
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -77,8 +77,12 @@ _PLACES: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
     "stamp": ({"digest": bytes, "size": int, "mtime": int, "ctime": int, "inode": int, "links": int}, ("digest",)),
     # last_use: hour (epoch seconds) in which a pack, by its name, or a larger object, by its digest, was last used.
     "last_use": ({"file": str, "at": int}, ("file",)),
-    # remote_index: a remote's index files that were read; remote_file: its stored files.
-    "remote_index": ({"id": str, "n": int, "digest": str, "size": int, "rows": int}, ("id",)),
+    # remote_index: a remote's index files, with rows = -1 those that were not read, and in `superseded` the entry
+    # since which a merged one stands for it; remote_file: its stored files.
+    "remote_index": (
+        {"id": str, "n": int, "digest": str, "size": int, "rows": int, "superseded": int},
+        ("id",),
+    ),
     "remote_file": ({"serial": int, "name": str}, ("serial",)),
     "remote_object": (
         {"digest": bytes, "file": int, "offset": int, "stored": int, "length": int, "codec": int},
@@ -137,11 +141,19 @@ def _operations(db: Database) -> None:
         db.execute("UPDATE head SET digest = ''")
 
 
+def _merged(db: Database) -> None:
+    """Which of a remote's index files a merged one replaces."""
+    table = db.table("remote_index")
+    if "superseded" not in table.columns_dict:
+        table.add_column("superseded", int)
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("first", _first),
     ("runs", _runs),
     ("uses", _uses),
     ("operations", _operations),
+    ("merged", _merged),
 )
 
 
