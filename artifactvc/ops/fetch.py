@@ -38,19 +38,20 @@ def fetch(session: Session, name: str | None = None) -> Fetched:
     """Read the new entries of a remote's log and bring the index up to date."""
     name = remote_name(session, name)
     remote = session.remote(name)
-    before_versions, before_numbers = _versions(session), provisional_numbers(session)
+    before_numbers = provisional_numbers(session)
     with naming(remote):
-        count = remote.fetch()
+        count = remote.fetch()  # the names here do not follow it yet
+    before_versions = _versions(session) if count else {}
     head = remote.head()[0]
     if count and name == session.avc.origin:
         session.index.catch_up()
         record_renumbering(session, before_numbers)
-    added = sorted(v for key, v in _versions(session).items() if key not in before_versions)
+    added = sorted(v for key, v in _versions(session).items() if key not in before_versions) if count else []
     renumbered = _describe(session, before_numbers)
     if not session.only_looks:
         _rescue(session, remote)
     warnings = _warnings(session)
-    return Fetched(name, count, head, tuple(added) if count else (), renumbered, warnings)
+    return Fetched(name, count, head, tuple(added), renumbered, warnings)
 
 
 def _versions(session: Session) -> dict[tuple[str, str], str]:

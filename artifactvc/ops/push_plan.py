@@ -52,18 +52,23 @@ def candidates(session: Session, remote: Remote) -> list[Candidate]:
     """The records that *remote* lacks, in order: local ones for origin, origin's for any other remote."""
     if remote.name == session.avc.origin:
         return list(session.index.pending())
-    origin = session.avc.index._origin
+    origin = session.avc.index.origin
     if origin is None:
         return []
     rows = remote.rows
     out: list[Candidate] = []
     n, _ = session.index.head(ORIGIN)
-    for entry, _ in origin.since(0, None):
+    done = first = remote.copied(session.avc.index.origin_id)
+    for entry, digest in origin.since(done[0] + 1, done[1]):
         if entry.n > n:
             break
         for position, record in enumerate(entry.records):
             if record["kind"] != "condemn" and rows.get("landed", entry.record_id(position)) is None:
                 out.append((entry, position))
+        if not out:
+            done = entry.n, digest
+    if done != first:
+        remote.note_copied(session.avc.index.origin_id, done)
     return out
 
 

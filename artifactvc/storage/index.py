@@ -36,7 +36,7 @@ class Index:
     """
 
     def __init__(self, connection: sqlite3.Connection, local: Log, origin: Log | None, origin_id: str) -> None:
-        self.connection, self._local, self._origin, self._origin_id = connection, local, origin, origin_id
+        self.connection, self._local, self.origin, self.origin_id = connection, local, origin, origin_id
         self.rows = SqliteRows(connection)
 
     def head(self, log: str) -> tuple[int, str | None]:
@@ -56,14 +56,14 @@ class Index:
         """Make the tables of names anew from the logs alone."""
         with begin(self.connection):
             clear_names(self.connection)
-            self.set_meta("origin", self._origin_id)
+            self.set_meta("origin", self.origin_id)
             self._advance()
 
     def _follows(self) -> bool:
         """Whether the last entries applied still stand in the logs, and origin is the same remote."""
-        if self.meta("origin") != self._origin_id:
+        if self.meta("origin") != self.origin_id:
             return False
-        for name, log in ((LOCAL, self._local), (ORIGIN, self._origin)):
+        for name, log in ((LOCAL, self._local), (ORIGIN, self.origin)):
             n, digest = self.head(name)
             if n >= 0:
                 data = log.data(n) if log else None
@@ -72,12 +72,12 @@ class Index:
         return True
 
     def _behind(self) -> bool:
-        logs = ((LOCAL, self._local), (ORIGIN, self._origin))
+        logs = ((LOCAL, self._local), (ORIGIN, self.origin))
         return any(log is not None and log.data(self.head(name)[0] + 1) is not None for name, log in logs)
 
     def _advance(self) -> None:
-        if self._origin is not None:
-            self._advance_origin(self._origin)
+        if self.origin is not None:
+            self._advance_origin(self.origin)
         n, digest = self.head(LOCAL)
         for entry, its_digest in self._local.since(n + 1, digest):
             self._apply_local(entry)
@@ -102,7 +102,7 @@ class Index:
             self._apply_pending(entry, position)
 
     def _apply_local(self, entry: LogEntry) -> None:
-        if self._origin is None:
+        if self.origin is None:
             apply_entry(self.rows, entry, LOCAL, final=True)
             return
         note_operation(self.rows, entry, LOCAL)

@@ -50,6 +50,7 @@ from artifactvc.storage.transport import NO_LIMITS, Limits, RemoteOptions, Trans
 from artifactvc.util.files import make_directories
 
 HEAD: Final = "remote"
+_MISSING: Final = "missing checkpoints"  # what is kept of them in the table meta
 _MADE_AT_ONCE: Final = 32  # checkpoints, by one push
 
 
@@ -161,6 +162,7 @@ class Remote:
             with begin(self.connection):
                 clear_names(self.connection)
                 self.places.clear()
+                self.connection.execute("DELETE FROM meta")
         elif self.log.data(n + 1) is None:
             return
         with begin(self.connection):
@@ -187,7 +189,7 @@ class Remote:
         if count:
             self.catch_up()
             if missing := tail.missing():
-                self._note_missing([*self._missing(), *missing])
+                self._note(_MISSING, [*(self._noted(_MISSING) or ()), *missing])
         return count
 
     def accept(self, n: int, data: bytes) -> None:
@@ -199,16 +201,24 @@ class Remote:
         if not self.log.create(n, data) and self.log.data(n) != data:
             raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
 
-    def _missing(self) -> list[Span]:
-        row = self.connection.execute("SELECT value FROM meta WHERE name = 'missing checkpoints'").fetchone()
-        return [Span(*pair) for pair in json.loads(row[0])] if row else []
+    def _noted(self, name: str) -> Any:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
 
-    def _note_missing(self, spans: Sequence[Span]) -> None:
-        value = json.dumps(list(dict.fromkeys(spans)))
+    def _note(self, name: str, value: object) -> None:
         with begin(self.connection):
             self.connection.execute(
-                "INSERT OR REPLACE INTO meta (name, value) VALUES ('missing checkpoints', ?)", (value,)
+                "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, json.dumps(value))
             )
+
+    def copied(self, origin: str) -> tuple[int, Digest | None]:
+        """Number and digest of the entry up to which this log holds every record of the remote whose id is *origin*."""
+        n, digest = self._noted(f"copied {origin}") or (-1, None)
+        return n, digest
+
+    def note_copied(self, origin: str, head: tuple[int, Digest | None]) -> None:
+        """Keep what ``copied`` answers, so that a push does not read all of origin's log again."""
+        self._note(f"copied {origin}", head)
 
     def make_checkpoints(self, landed: Iterable[int]) -> None:
         """Create the checkpoints that the entries *landed* from here complete, and those that fetches here missed.
@@ -216,15 +226,15 @@ class Remote:
         A remote without them can be read, only in more requests: what the storage refuses
         is left to whoever misses them next.
         """
-        missing = self._missing()
+        missing = [Span(*pair) for pair in self._noted(_MISSING) or ()]
         with contextlib.suppress(StorageError):
-            for span in [*completed_by(landed), *missing[:_MADE_AT_ONCE]]:
+            for span in dict.fromkeys([*completed_by(landed), *missing[:_MADE_AT_ONCE]]):
                 entries = [data for n in range(span.first, span.end) if (data := self.log.data(n)) is not None]
                 data = join_entries(entries)
                 if len(entries) == span.size and data is not None:
                     self.transport.create(span.name, data)
             if missing:
-                self._note_missing(missing[_MADE_AT_ONCE:])
+                self._note(_MISSING, missing[_MADE_AT_ONCE:])
 
     def verify_identity(self, *, to_write: bool = True, deed: str = "write") -> None:
         """Refuse a remote that is another one than was added, or whose log was rewound or forked (protocol R3).

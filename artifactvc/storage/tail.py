@@ -1,8 +1,8 @@
 """Reading what a remote's log has behind the last entry known here, in few requests (protocol R2 to R4).
 
 Nothing new is one request. A few new entries are read one, one, two, four at a time; what is
-further behind, and a clone, looks for checkpoints, the largest span first, then reads the
-entries behind the last of them.
+further behind, and a clone, looks for checkpoints, uses the largest that is there, and reads
+the entries behind the last of them.
 
 - Checkpoints are never believed against the chain. One is held back until something that
   does not come from it continues it: the next entry, or its own last entry read by itself.
@@ -23,10 +23,9 @@ from artifactvc.storage.checkpoints import MAX_CHECKPOINT, SIZES, RemoteLog, Spa
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.transport import Transport
 
-_LARGE, _SMALL = SIZES
 #: Entries asked for at once, one time after the other, before checkpoints are looked for.
 _FEW: Final = (1, 2, 4)
-#: Large checkpoints in memory at once.
+#: Checkpoints of the largest size in memory at once.
 _WINDOW: Final = 4
 #: Bytes of checkpoints that are held back at most before the last is confirmed by itself.
 _HELD: Final = 32 << 20
@@ -48,7 +47,7 @@ def present(count: int, read: Read) -> list[bytes]:
             gone = ask
         else:
             there, found[ask] = ask, data
-        ask = min(2 * ask + 2, count - 1) if gone == count else (there + gone) // 2
+        ask = 2 * ask + 2 if gone == count and 2 * ask + 3 < count else (there + gone) // 2
     between = [position for position in range(there) if position not in found]
     for position, data in zip(between, read(between) if between else (), strict=True):
         if data is None:  # a storage that shows a later file before an earlier one: as if neither were there yet
@@ -67,6 +66,7 @@ class Tail:
         self._held_bytes = 0
         self._last = b""  # the last entry of those
         self._passed: set[Span] = set()  # not there, or not to be believed
+        self._level = len(SIZES) - 1  # which size was used last
 
     def read(self) -> int:
         """Read to the end of the log, keep what is new; how many entries that is."""
@@ -78,8 +78,13 @@ class Tail:
 
     def missing(self) -> list[Span]:
         """Checkpoints that were looked for in vain and can be made now that their last entry has been read."""
-        whole = {span for span in self._passed if span.end <= self._n + 1}
-        return sorted(span for span in whole if span.size == _LARGE or span_of(_LARGE, span.first).end > self._n + 1)
+        end = self._n + 1
+
+        def counts(span: Span) -> bool:
+            larger = next((size for size in reversed(SIZES) if size > span.size), None)
+            return span.end <= end and (larger is None or span_of(larger, span.first).end > end)
+
+        return sorted(filter(counts, self._passed), reverse=True)
 
     # ---- entries by themselves ----------------------------------------------------------------
 
@@ -113,24 +118,35 @@ class Tail:
     # ---- checkpoints --------------------------------------------------------------------------
 
     def _further(self) -> bool:
-        """Read on by the largest span that is there; False at the end of the log."""
-        n = self._n + 1
-        large, small = span_of(_LARGE, n), span_of(_SMALL, n)
-        if (data := self._read_spans([large])[0]) is not None:
-            self._run(large, data, large.end + _WINDOW * _LARGE)
-        elif (data := self._read_spans([small])[0]) is not None:
-            self._run(small, data, large.end)
+        """Read on by the largest span that is there; False at the end of the log.
+
+        From the size that was used last upwards: where the smallest is missing the log mostly
+        ends in its span, so who is a little behind asks for one checkpoint in vain.
+        """
+        n, best, data = self._n + 1, None, b""
+        for size in reversed(SIZES[: self._level + 1]):
+            span = span_of(size, n)
+            found = self._read_spans([span])[0]
+            if found is None:
+                break
+            best, data = span, found
+        if best is not None:
+            self._level = SIZES.index(best.size)
+            self._run(best, data)
+        elif self._level < len(SIZES) - 1:
+            self._level += 1
         else:
-            count = small.end - n
+            count = span_of(SIZES[-1], n).end - n
             datas = present(count, lambda wanted: self._read_entries([n + i for i in wanted]))
             if all(self._take(data) for data in datas):
                 return len(datas) == count
         return True
 
-    def _run(self, span: Span, data: bytes, until: int) -> None:
-        """Take a checkpoint, then as many of its size behind it as there are before entry *until*."""
+    def _run(self, span: Span, data: bytes) -> None:
+        """Take a checkpoint, then those of its size behind it, up to where a larger one may be."""
         if not self._take_span(span, data):
             return
+        until = span_of(SIZES[self._level - 1], span.first).end if self._level else span.end + _WINDOW * span.size
         spans = [Span(span.size, first) for first in range(span.end, until, span.size)]
         datas = present(len(spans), lambda wanted: self._read_spans([spans[i] for i in wanted]))
         for following, its_data in zip(spans, datas, strict=False):

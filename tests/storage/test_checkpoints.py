@@ -136,7 +136,7 @@ def make(tmp_path: Path) -> Iterator[object]:
 
 
 @pytest.mark.parametrize(
-    ("behind", "most"), [(0, 1), (1, 2), (2, 4), (3, 4), (10, 16), (100, 40), (1_000, 70), (5_000, 75), (5_100, 60)]
+    ("behind", "most"), [(0, 1), (1, 2), (2, 4), (3, 4), (10, 16), (100, 30), (1_000, 40), (5_000, 45), (5_100, 40)]
 )
 def test_requests_follow_the_distance(make, remote, behind, most):
     """However far behind: few files are asked for, those that are not there counted too."""
@@ -201,12 +201,12 @@ def test_fetches_at_any_lengths_give_the_same_log(tmp_path_factory, lengths, wit
 def test_what_was_missed_is_named(make, tmp_path):
     """Checkpoints that a reader did without, and whose entries it has, are those that its next push makes."""
     store(tmp_path / "remote", ENTRIES[:1_100])
-    gone = [Span(1024, 0), Span(32, 64), Span(32, 1024)]
+    gone = [Span(1024, 0), Span(256, 256), Span(32, 1024), Span(8, 1088)]
     for span in gone:
         (tmp_path / "remote" / span.name).unlink()
     reader = make(tmp_path / "remote")
     assert reader.fetch() == 1_100
-    assert reader.tail.missing() == sorted([Span(1024, 0), Span(32, 1024)]), "of 32 in one of 1,024 only the latter"
+    assert reader.tail.missing() == [Span(1024, 0), Span(32, 1024), Span(8, 1088)], "none in a larger one that is whole"
 
 
 # ---- what is not what it says ------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_entries_behind_a_checkpoint_that_are_missing_end_the_log(make, tmp_path
 def test_a_lost_connection_keeps_what_was_confirmed(make, tmp_path, monkeypatch):
     """A fetch that breaks off leaves a shorter log without gaps, and the next one goes on from there."""
     store(tmp_path / "remote", ENTRIES[:3_000])
-    for breaks_at in range(1, 40, 3):
+    for breaks_at in range(1, 22, 3):
         reader = make(tmp_path / "remote")
         read, left = reader.transport.read, breaks_at
 
