@@ -58,7 +58,8 @@ def candidates(session: Session, remote: Remote) -> list[Candidate]:
     rows = remote.rows
     out: list[Candidate] = []
     n, _ = session.index.head(ORIGIN)
-    done = first = remote.copied(session.avc.index.origin_id)
+    noted = f"holds {session.avc.index.origin_id}"  # up to which entry of origin's log every record is there
+    done = first = tuple(remote.notes.get(noted) or (-1, None))
     for entry, digest in origin.since(done[0] + 1, done[1]):
         if entry.n > n:
             break
@@ -68,7 +69,7 @@ def candidates(session: Session, remote: Remote) -> list[Candidate]:
         if not out:
             done = entry.n, digest
     if done != first:
-        remote.note_copied(session.avc.index.origin_id, done)
+        remote.notes.set(noted, done)
     return out
 
 

@@ -8,11 +8,12 @@ a deferred one fails at once when another writer is faster (design, section 3).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from artifactvc.errors import StorageError
 from artifactvc.storage import schema
@@ -133,3 +134,22 @@ def begin(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise _explained(error, Path("index.sqlite")) from error
+
+
+class Notes:
+    """Values that JSON can hold, by name, in the table ``meta``: what is remembered and can be found out again."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def get(self, name: str) -> Any:
+        """The value noted, or None."""
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set(self, name: str, value: object) -> None:
+        """Note *value*, at once."""
+        with begin(self._connection):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, json.dumps(value))
+            )

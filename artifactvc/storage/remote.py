@@ -38,7 +38,7 @@ from artifactvc.errors import (
 )
 from artifactvc.storage.avcdir import KNOWN_FEATURES, AvcDir
 from artifactvc.storage.checkpoints import Span, completed_by, join_entries
-from artifactvc.storage.database import begin, connect
+from artifactvc.storage.database import Notes, begin, connect
 from artifactvc.storage.kept import encode_description, keep_description
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.probe import open_transport
@@ -141,6 +141,11 @@ class Remote:
         """What the remote's log says, as far as it was read."""
         return SqliteRows(self.connection)
 
+    @property
+    def notes(self) -> Notes:
+        """What is remembered besides what the log says."""
+        return Notes(self.connection)
+
     def close(self) -> None:
         """Close this remote's index."""
         if "connection" in self.__dict__:
@@ -189,7 +194,7 @@ class Remote:
         if count:
             self.catch_up()
             if missing := tail.missing():
-                self._note(_MISSING, [*(self._noted(_MISSING) or ()), *missing])
+                self.notes.set(_MISSING, [*(self.notes.get(_MISSING) or ()), *missing])
         return count
 
     def accept(self, n: int, data: bytes) -> None:
@@ -201,32 +206,13 @@ class Remote:
         if not self.log.create(n, data) and self.log.data(n) != data:
             raise BrokenChain(f"entry {n} of remote '{self.name}' is not the one that was read before")
 
-    def _noted(self, name: str) -> Any:
-        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def _note(self, name: str, value: object) -> None:
-        with begin(self.connection):
-            self.connection.execute(
-                "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, json.dumps(value))
-            )
-
-    def copied(self, origin: str) -> tuple[int, Digest | None]:
-        """Number and digest of the entry up to which this log holds every record of the remote whose id is *origin*."""
-        n, digest = self._noted(f"copied {origin}") or (-1, None)
-        return n, digest
-
-    def note_copied(self, origin: str, head: tuple[int, Digest | None]) -> None:
-        """Keep what ``copied`` answers, so that a push does not read all of origin's log again."""
-        self._note(f"copied {origin}", head)
-
     def make_checkpoints(self, landed: Iterable[int]) -> None:
         """Create the checkpoints that the entries *landed* from here complete, and those that fetches here missed.
 
         A remote without them can be read, only in more requests: what the storage refuses
         is left to whoever misses them next.
         """
-        missing = [Span(*pair) for pair in self._noted(_MISSING) or ()]
+        missing = [Span(*pair) for pair in self.notes.get(_MISSING) or ()]
         with contextlib.suppress(StorageError):
             for span in dict.fromkeys([*completed_by(landed), *missing[:_MADE_AT_ONCE]]):
                 entries = [data for n in range(span.first, span.end) if (data := self.log.data(n)) is not None]
@@ -234,7 +220,7 @@ class Remote:
                 if len(entries) == span.size and data is not None:
                     self.transport.create(span.name, data)
             if missing:
-                self._note(_MISSING, missing[_MADE_AT_ONCE:])
+                self.notes.set(_MISSING, missing[_MADE_AT_ONCE:])
 
     def verify_identity(self, *, to_write: bool = True, deed: str = "write") -> None:
         """Refuse a remote that is another one than was added, or whose log was rewound or forked (protocol R3).
