@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import api, distributed, large, lineage, local, million, remote, s3, startup
+from benchmarks import api, distributed, large, lineage, local, log, million, remote, s3, startup
 from benchmarks.harness import Bench, Report, format_report
 from benchmarks.measure import CommandFailed
 
@@ -22,6 +22,7 @@ TOPICS: dict[str, Callable[[Bench], Report]] = {
     "startup": startup.run,
     "small": local.run,
     "remote": remote.run,
+    "log": log.run,
     "s3": s3.run,
     "api": api.run,
     "lineage": lineage.run,
