@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from artifactvc.errors import RemoteMissing, RemoteRefused, RemoteUnavailable, StorageError
@@ -26,14 +28,29 @@ class NoAnswer(Exception):
     """No answer, or one that says to try again: why."""
 
 
+class _Pools(NamedTuple):
+    """Connections, and the process that they belong to."""
+
+    pid: int
+    manager: Any
+
+
 class HttpClient:
     """The server at *url*. Any number of threads may use it at once."""
 
     def __init__(self, url: str, options: RemoteOptions) -> None:
         self.url, self._options = url, options
+        self._lock = threading.Lock()
+        self._pools = _Pools(0, None)
 
-    @cached_property
     def _pool(self) -> Any:
+        """The connections: of this process, not those of one that it was forked from."""
+        with self._lock:
+            if self._pools.pid != os.getpid():
+                self._pools = _Pools(os.getpid(), self._new_pool())
+            return self._pools.manager
+
+    def _new_pool(self) -> Any:
         from urllib.request import getproxies, proxy_bypass
 
         import urllib3
@@ -80,7 +97,7 @@ class HttpClient:
         try:
             for _ in range(_REDIRECTS + 1):
                 asked = {"Accept-Encoding": "identity", "User-Agent": "artifactvc", **headers}
-                answer = self._pool.request(
+                answer = self._pool().request(
                     "GET", address, headers=asked | self._credentials(address), redirect=False,
                     preload_content=False, decode_content=False,
                 )  # fmt: skip

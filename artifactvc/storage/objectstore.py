@@ -48,6 +48,7 @@ _UPLOADS_AT_ONCE: Final = 2  # each of which holds up to four parts
 _SMALL_AT_ONCE: Final = 16
 _HELD: Final = 64 * MIB
 _CONFLICTS: Final = 5
+_MEANS: Final = {"s3": "If-None-Match: *", "azure": "If-None-Match: *", "gcs": "ifGenerationMatch=0"}
 
 
 class ObjectStore(Listing):
@@ -55,6 +56,7 @@ class ObjectStore(Listing):
 
     def __init__(self, place: ObjectPlace, options: RemoteOptions, connect: Callable[[], Client]) -> None:
         self.kind, self.url, self.read_only = place.kind, place.url, options.read_only
+        self.means = _MEANS[place.kind]
         self._place, self._options, self._connect = place, options, connect
         self._held = _Held(connect)
 

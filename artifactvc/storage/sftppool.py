@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
@@ -16,6 +17,8 @@ from artifactvc.util.backoff import after_no_answer
 T = TypeVar("T")
 
 _AT_ONCE: Final = 4
+#: Connections that a forked child has of its parent: kept, since letting go of one would say good-bye on it.
+_OF_PARENTS: Final[list[object]] = []
 
 
 class Pool:
@@ -23,12 +26,19 @@ class Pool:
 
     def __init__(self, place: SshPlace, options: RemoteOptions) -> None:
         self._place, self._options = place, options
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._places = threading.Semaphore(_AT_ONCE)
         self._idle: list[tuple[Connection, Wire]] = []
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[Wire]:
         """A connection for the block; at its end it is kept if it is sound, else hung up."""
+        if self._pid != os.getpid():
+            _OF_PARENTS.extend(self._idle)
+            self._begin()
         with self._places:
             connection, wire = self._take()
             try:

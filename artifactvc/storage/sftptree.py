@@ -97,6 +97,8 @@ class Tree:
                 standing = wire.stat(path)
                 if upload.done == upload.size and standing is not None and standing.size == upload.size:
                     return None
+        if upload.staged:
+            self.drop(wire, upload.staged)
         upload.staged, upload.done = self.temporary("up"), 0
         return wire.open(upload.staged, sftpwire.NEW)
 

@@ -5,8 +5,10 @@ The servers are real (tests/servers): faults cross a socket.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import subprocess
 import sys
 import tempfile
 import threading
@@ -16,6 +18,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -35,6 +39,7 @@ from artifactvc.errors import (
 from artifactvc.storage.directory import DirectoryTransport
 from artifactvc.storage.probe import KINDS, Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport, check_name
+from artifactvc.util.rate import Rate
 from tests.servers.fixtures import FaultProxy, S3Server
 
 MIB = 1 << 20
@@ -47,48 +52,143 @@ class Place:
     """A storage of the test's own, and a look at it that does not go through the transport."""
 
     url: str
-    server: S3Server | None = None
+    server: Any = None
+    kind: str = "directory"
+    home: Path | None = None  # of who goes there by SFTP
 
-    def open(self, *, at: str | None = None, **options: object) -> Transport:
-        """A transport to it; *at* is another endpoint to go through."""
-        return open_transport(self.url, RemoteOptions(endpoint_url=at, **options))  # type: ignore[arg-type]
+    def open(self, *, at: str | None = None, through: FaultProxy | None = None, **options: Any) -> Transport:
+        """A transport to it; *at* is another endpoint to go to, *through* a proxy before its own."""
+        url = self.url
+        if through is not None:
+            host = through.endpoint.removeprefix("http://")
+            if self.kind in ("sftp", "http"):
+                parts = urlsplit(url)
+                url = url.replace(parts.netloc, f"{parts.username}@{host}" if parts.username else host)
+                if self.home is not None:
+                    self.server.welcome(self.home, int(host.rpartition(":")[2]))
+            else:
+                at = self.server.endpoint.replace(urlsplit(self.server.endpoint).netloc, host)
+        return open_transport(url, RemoteOptions(endpoint_url=at, **options))
+
+    @property
+    def endpoint(self) -> str:
+        """What a proxy is to be put before."""
+        address = self.url if self.kind in ("sftp", "http") else self.server.endpoint
+        return f"http://{urlsplit(address).netloc.rpartition('@')[2]}"
 
     @property
     def bucket(self) -> str:
         return self.url.split("/")[2]
 
+    @property
+    def root(self) -> Path | None:
+        """The directory beneath it, where it stands in one."""
+        if self.kind == "directory":
+            return Path(self.url)
+        if self.kind == "sftp":
+            return Path(urlsplit(self.url).path)
+        if self.kind == "http":
+            return Path(self.server.root, *urlsplit(self.url).path.split("/")[2:])
+        return None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Let a file stand there: by the transport, or beneath a server that is only read."""
+        if self.kind != "http":
+            self.open().upload(name, data)
+        else:
+            assert self.root is not None
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_bytes(data)
+
+    def put_beneath(self, name: str) -> None:
+        """Let an empty file stand there without the transport."""
+        assert self.root is not None
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).touch()
+
     def standing(self) -> dict[str, bytes]:
         """Every file that is really there."""
-        if self.server is None:
-            root = Path(self.url)
+        root = self.root
+        if root is not None:
             return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-        client, found = self.server.client(), {}
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
-            for row in page.get("Contents", []):
-                body = client.get_object(Bucket=self.bucket, Key=row["Key"])["Body"].read()
-                found[row["Key"].removeprefix("pre/fix/")] = body
-        return found
+        found = _s3_standing(self.server, self.bucket) if self.kind == "s3" else self.server.standing(self.bucket)
+        return {key.removeprefix("pre/fix/"): data for key, data in found.items()}
 
     def missing(self, name: str) -> str:
         """What is said of a file that is not there."""
-        return f"'{name}' is not at '{self.url}'" if self.server is None else f"'{name}' at '{self.url}' is not there"
+        return f"'{name}' is not at '{self.url}'" if self.root is not None else f"'{name}' at '{self.url}' is not there"
+
+
+def _s3_standing(server: S3Server, bucket: str) -> dict[str, bytes]:
+    client, found = server.client(), {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for row in page.get("Contents", []):
+            found[row["Key"]] = client.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
+    return found
 
 
 def s3_place(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A bucket of the test's own; the environment speaks for its owner."""
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
-    return Place(f"s3://{server.bucket()}/pre/fix", server)
+    return Place(f"s3://{server.bucket()}/pre/fix", server, "s3")
 
 
-@pytest.fixture(
-    params=["directory", *(pytest.param(kind, marks=pytest.mark.servers) for kind in ("moto", "radosgw"))],
-)
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Each kind of storage in turn."""
-    if request.param == "directory":
-        return Place(str(tmp_path / "remote"))
-    return s3_place(request.getfixturevalue(request.param), monkeypatch)
+def place_of(kind: str, request: pytest.FixtureRequest) -> Place:
+    """A storage of *kind*: of the test's own, on the server that all tests share."""
+    if kind == "directory":
+        return Place(str(request.getfixturevalue("tmp_path") / "remote"))
+    fixture = {"sftp-bare": "sftp"}.get(kind, "nginx" if kind.startswith("http") else kind)
+    server = request.getfixturevalue(fixture)
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    if kind in ("moto", "radosgw"):
+        return s3_place(server, monkeypatch)
+    if kind == "gcs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", server.token)
+        return Place(f"gs://{server.bucket()}/pre/fix", server, "gcs")
+    if kind == "azurite":
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", server.env["AZURE_STORAGE_CONNECTION_STRING"])
+        return Place(f"az://{server.container()}/pre/fix", server, "azure")
+    own = secrets.token_hex(8)
+    if fixture == "sftp":
+        home = request.getfixturevalue("own_home")
+        server.welcome(home)
+        port = server.bare_port if kind == "sftp-bare" else server.port
+        return Place(f"sftp://{server.user}@127.0.0.1:{port}{server.root}/{own}", server, "sftp", home)
+    (server.root / own).mkdir()
+    return Place(f"{server.endpoint}/{HTTP_PREFIXES[kind]}/{own}", server, "http")
+
+
+HTTP_PREFIXES = {"http": "files", "http-norange": "norange", "http-hidden": "hidden", "http-chunked": "chunked"}
+SERVED = ["moto", "radosgw", "gcs", "azurite", "sftp", "sftp-bare"]
+WRITABLE = ["directory", *(pytest.param(kind, marks=pytest.mark.servers) for kind in SERVED)]
+READABLE = [*WRITABLE, *(pytest.param(kind, marks=pytest.mark.servers) for kind in HTTP_PREFIXES)]
+FAR = [pytest.param(kind, marks=pytest.mark.servers) for kind in ("moto", "gcs", "azurite", "sftp")]
+
+
+@pytest.fixture(params=WRITABLE)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each kind of storage that can be written, in turn."""
+    return place_of(request.param, request)
+
+
+@pytest.fixture(params=READABLE)
+def readable(request: pytest.FixtureRequest) -> Place:
+    """Each kind of storage in turn, those that are only read included."""
+    return place_of(request.param, request)
+
+
+@pytest.fixture(params=FAR)
+def far(request: pytest.FixtureRequest) -> Place:
+    """One of each kind that can be written through a network."""
+    return place_of(request.param, request)
+
+
+@pytest.fixture(params=[*FAR, pytest.param("http", marks=pytest.mark.servers)])
+def far_readable(request: pytest.FixtureRequest) -> Place:
+    """One of each kind that can be read through a network."""
+    return place_of(request.param, request)
 
 
 @pytest.fixture
@@ -114,50 +214,54 @@ def refused(kind: type[AvcError], deed: Callable[[], object]) -> tuple[str, str]
 # ---- reading ---------------------------------------------------------------------------------------
 
 
-def test_a_file_is_read_whole(place):
+def test_a_file_is_read_whole(readable):
     """Reading gives the bytes that were stored, none included, up to the limit and not one more."""
-    transport = place.open()
-    transport.upload("packs/ab.pack", b"12345")
-    transport.upload("packs/none.pack", b"")
+    transport = readable.open()
+    readable.put("packs/ab.pack", b"12345")
+    readable.put("packs/none.pack", b"")
     assert transport.read("packs/ab.pack", limit=5) == b"12345"
     assert transport.read("packs/none.pack", limit=5) == b""
     message, hint = refused(Corrupt, lambda: transport.read("packs/ab.pack", limit=4))
-    assert message == f"'packs/ab.pack' at '{place.url}' is larger than 4 bytes"
+    assert message == f"'packs/ab.pack' at '{readable.url}' is larger than 4 bytes"
     assert hint == "whoever may write there damaged it"
 
 
-def test_a_file_that_is_not_there_is_named(place, tmp_path):
+def test_a_file_that_is_not_there_is_named(readable, tmp_path):
     """A missing file is RemoteMissing, whichever way it is asked for."""
-    transport = place.open()
-    transport.upload("avc.json", b"{}")
+    transport = readable.open()
+    readable.put("avc.json", b"{}")
     deeds: list[Callable[[], object]] = [
         lambda: transport.read("log/7", limit=9),
         lambda: list(transport.read_ranges([("log/7", 0, 1)])),
         lambda: transport.download("log/7", tmp_path / "got", 1),
     ]
     for deed in deeds:
-        assert refused(RemoteMissing, deed)[0] == place.missing("log/7")
+        if "/hidden/" in readable.url:  # it says 403, which read_many alone takes for "not there"
+            assert refused(RemoteRefused, deed)[0].startswith(f"'log/7' at '{readable.url}' may not be read")
+        else:
+            assert refused(RemoteMissing, deed)[0] == readable.missing("log/7")
+    assert transport.read_many(["log/7", "avc.json"], limit=9) == [None, b"{}"]
 
 
-def test_many_files_are_read_in_order(place):
+def test_many_files_are_read_in_order(readable):
     """Many small files come back in the order asked for, None where there is none."""
-    transport = place.open()
+    transport = readable.open()
     names = [f"log/{number}" for number in range(20)]
     for number, name in enumerate(names):
         if number % 3:
-            transport.upload(name, b"%d" % number)
+            readable.put(name, b"%d" % number)
     found = transport.read_many(names, limit=9)
     assert found == [b"%d" % number if number % 3 else None for number in range(20)]
     assert transport.read_many([], limit=9) == []
     assert refused(Corrupt, lambda: transport.read_many(["log/10"], limit=1))[0].endswith("is larger than 1 bytes")
 
 
-def test_parts_of_files_are_read(place):
+def test_parts_of_files_are_read(readable):
     """Every part asked for comes once, with its position and exactly its length, more than one lot of them too."""
-    transport = place.open()
+    transport = readable.open()
     data = bytes(range(256)) * 4
-    transport.upload("packs/a.pack", data)
-    transport.upload("packs/b.pack", data[::-1])
+    readable.put("packs/a.pack", data)
+    readable.put("packs/b.pack", data[::-1])
     wanted = [(f"packs/{'ab'[n % 2]}.pack", n * 3, 1 + n % 50) for n in range(300)]
     found = list(transport.read_ranges(wanted))
     assert len(found) == 300
@@ -169,12 +273,12 @@ def test_parts_of_files_are_read(place):
 
 
 @pytest.mark.parametrize("start", [1000, 5000])
-def test_a_part_beyond_the_end_is_damage(place, start):
+def test_a_part_beyond_the_end_is_damage(readable, start):
     """A file that ends before the part asked for is reported as cut short, never returned in part."""
-    transport = place.open()
-    transport.upload("packs/a.pack", bytes(1024))
+    transport = readable.open()
+    readable.put("packs/a.pack", bytes(1024))
     message, _ = refused(Corrupt, lambda: list(transport.read_ranges([("packs/a.pack", start, 100)])))
-    assert message == f"'packs/a.pack' at '{place.url}' is cut short"
+    assert message == f"'packs/a.pack' at '{readable.url}' is cut short"
 
 
 # ---- whole files -------------------------------------------------------------------------------------
@@ -193,12 +297,12 @@ def test_a_file_goes_and_comes_back(place, tmp_path, rng, size):
     assert place.standing()["packs/a.pack"] == data
 
 
-def test_a_file_shorter_than_the_index_says_is_damage(place, tmp_path):
+def test_a_file_shorter_than_the_index_says_is_damage(readable, tmp_path):
     """A download that cannot reach its size fails; it never ends with fewer bytes."""
-    transport = place.open()
-    transport.upload("packs/a.pack", bytes(100))
+    transport = readable.open()
+    readable.put("packs/a.pack", bytes(100))
     message, _ = refused(Corrupt, lambda: transport.download("packs/a.pack", tmp_path / "got", 101))
-    assert message.startswith(f"'packs/a.pack' at '{place.url}' ")
+    assert message.startswith(f"'packs/a.pack' at '{readable.url}' ")
     assert "cut short" in message or "does not have the 101 bytes" in message
 
 
@@ -214,6 +318,7 @@ def test_a_file_is_removed(place):
 
 # ---- names ---------------------------------------------------------------------------------------------
 
+OWN = ("sftp", "http")  # kinds whose address names the host
 BAD_NAMES = {
     "../x": "../x",
     "packs/../../x": "packs/../../x",
@@ -250,14 +355,14 @@ DEEDS: dict[str, Callable[[Transport, str, Path], object]] = {
 
 @pytest.mark.parametrize(
     ("kind", "deed"),
-    [(kind, deed) for kind in ("directory", "s3") for deed in DEEDS],
+    [(kind, deed) for kind in ("directory", "s3", "gs", "az", "sftp", "http") for deed in DEEDS],
 )
 def test_a_bad_name_reaches_no_storage(kind, deed, tmp_path):
     """A name that climbs out, is absolute or holds control characters is refused by every deed, and shown escaped."""
     root = tmp_path / "a" / "remote"
     root.mkdir(parents=True)
     (tmp_path / "source").write_bytes(b"1")
-    url = str(root) if kind == "directory" else "s3://nowhere/pre"
+    url = str(root) if kind == "directory" else f"{kind}://127.0.0.1:1/pre" if kind in OWN else f"{kind}://nowhere/pre"
     transport = open_transport(url, RemoteOptions(endpoint_url="http://127.0.0.1:1", retries=1))
     before = sorted(tmp_path.rglob("*"))
     for name, shown in BAD_NAMES.items():
@@ -334,6 +439,156 @@ def test_a_race_has_one_winner_where_nothing_can_be_linked(tmp_path, soak, monke
         name = f"log/{number}"
         won[name] = race(transports, name)
     assert {name: [data] for name, data in place.standing().items()} == won
+
+
+RACE = """
+import sys
+from artifactvc.storage.probe import open_transport
+from artifactvc.storage.transport import RemoteOptions
+transport = open_transport(sys.argv[1], RemoteOptions())
+transport.read_many(["avc.json"], limit=9)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(8):
+    if transport.create(f"log/{number}", sys.argv[2].encode()):
+        print(number, flush=True)
+"""
+
+
+def test_a_race_of_processes_has_one_winner(place):
+    """Processes of their own that create the same files share them out: each is made by one, and says so."""
+    place.put("avc.json", b"{}")
+    argv = [sys.executable, "-c", RACE, place.url]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with contextlib.ExitStack() as running:
+        racers = [
+            running.enter_context(subprocess.Popen([*argv, str(mark)], env=environment, **pipes)) for mark in range(2)
+        ]
+        for racer in racers:
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            racer.stdin.write("\n")
+            racer.stdin.flush()
+        made = {
+            mark: {int(line) for line in racer.communicate(timeout=60)[0].split()} for mark, racer in enumerate(racers)
+        }
+    assert made[0] | made[1] == set(range(8))
+    assert not made[0] & made[1]
+    standing = place.standing()
+    assert {name: data for name, data in standing.items() if name != "avc.json"} == {
+        f"log/{number}": b"%d" % mark for mark, numbers in made.items() for number in numbers
+    }
+
+
+# ---- listing ---------------------------------------------------------------------------------------------
+
+
+def test_files_are_listed_with_size_and_age(place):
+    """Every file below a directory, by name, with its size and when the storage wrote it; strangers are left out."""
+    transport = place.open()
+    for name, size in (("packs/b/one.pack", 3), ("packs/a/two.pack", 0), ("packs/a/deep/three", 7), ("log/1", 1)):
+        transport.upload(name, bytes(size))
+    assert transport.create("packs/a/created", b"12") is True
+    if place.root is not None:
+        (place.root / "packs" / "a" / ".hidden").write_text("somebody's")
+        (place.root / "packs" / "link").symlink_to(place.root / "log")
+    found = transport.list_files("packs")
+    assert [(file.name, file.size) for file in found] == [
+        ("packs/a/created", 2), ("packs/a/deep/three", 7), ("packs/a/two.pack", 0), ("packs/b/one.pack", 3),
+    ]  # fmt: skip
+    assert all(abs(file.modified - time.time()) < 60 for file in found)
+    assert transport.list_names("packs/b") == ["packs/b/one.pack"]
+    assert transport.list_files("index") == []
+    transport.remove("packs/a/two.pack")
+    assert "packs/a/two.pack" not in transport.list_names("packs")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["moto", "radosgw", "gcs", "azurite", "sftp"])
+def test_more_than_a_page_is_listed(kind, request, soak):
+    """More files than a server tells at once are all told."""
+    if soak == 1 and kind not in ("moto", "sftp"):
+        pytest.skip("a thousand uploads to each kind: in make soak")
+    far = place_of(kind, request)
+    transport = far.open()
+    names = [f"packs/{number:04}/x.pack" if number % 2 else f"packs/{number:04}" for number in range(1_010)]
+    if far.root is not None:
+        for name in names:
+            far.put_beneath(name)
+    else:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: transport.upload(name, b""), names))
+    assert transport.list_names("packs") == sorted(names)
+
+
+# ---- bounds, counting, threads ---------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes only by waiting, and how long that was."""
+
+    def __init__(self) -> None:
+        self.now, self.lock = 0.0, threading.Lock()
+
+    def sleep(self, seconds: float) -> None:
+        with self.lock:
+            self.now += seconds
+
+
+def test_the_rate_holds_and_every_byte_is_told(place, tmp_path, rng):
+    """What is sent and read takes the time that the rate asks for; advance is told of each byte once."""
+    clock = Clock()
+    rate = Rate(1000, clock=lambda: clock.now, sleep=clock.sleep)
+    transport = place.open(rate=rate)
+    data = rng.randbytes(300_000)
+    (tmp_path / "source").write_bytes(data)
+    told: list[int] = []
+    transport.upload("packs/a.pack", tmp_path / "source", advance=told.append)
+    assert sum(told) == len(data)
+    transport.upload("packs/b.pack", data[:1000], advance=told.append)
+    assert sum(told) == len(data) + 1000
+    told.clear()
+    transport.download("packs/a.pack", tmp_path / "target", len(data), advance=told.append)
+    assert sum(told) == len(data)
+    list(transport.read_ranges([("packs/a.pack", 0, 1000)]))
+    # 602,000 bytes at 1,000 a second; what was taken last has not had its time yet.
+    assert 300 <= clock.now <= 602
+
+
+def test_many_threads_share_a_transport(place, tmp_path, rng):
+    """One transport serves more threads than it has connections, each getting its own answers."""
+    transport = place.open()
+    data = [rng.randbytes(20_000 + 1000 * number) for number in range(12)]
+
+    def one(number: int) -> bool:
+        name, target = f"packs/{number}.pack", tmp_path / f"{number}"
+        transport.upload(name, data[number])
+        made = transport.create(f"log/{number}", b"%d" % number)
+        parts = list(transport.read_ranges([(name, 5, 100), (name, 19_000, 1000)]))
+        transport.download(name, target, len(data[number]))
+        read = transport.read_many([f"log/{number}", "log/none"], limit=9)
+        there = target.read_bytes() == data[number] and read == [b"%d" % number, None]
+        return made and there and dict(parts) == {0: data[number][5:105], 1: data[number][19_000:20_000]}
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(one, range(12)))
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("kind", ["directory", "sftp", "sftp-bare"])
+def test_what_a_killed_push_left_is_dropped(kind, request):
+    """Half-written files from before the time that is given go, later ones stay, and nothing else is touched."""
+    place = place_of(kind, request)
+    transport = place.open()
+    assert transport.drop_unfinished(time.time()) == 0
+    transport.upload("packs/a.pack", b"1")
+    assert place.root is not None
+    for name, age in (("up-1", 7200), ("new-2", 7200), ("up-3", 0)):
+        (place.root / "tmp" / name).write_bytes(b"half")
+        os.utime(place.root / "tmp" / name, (time.time() - age,) * 2)
+    assert transport.drop_unfinished(time.time() - 3600) == 2
+    assert sorted(place.standing()) == ["packs/a.pack", "tmp/up-3"]
 
 
 # ---- probing ---------------------------------------------------------------------------------------------
@@ -426,6 +681,15 @@ def test_a_remote_that_is_only_read_is_not_probed(place):
     for deed in deeds:
         assert refused(ReadOnly, deed)[0] == f"the remote '{place.url}' is read-only"
     assert place.standing() == {"avc.json": b"{}"}
+
+
+@pytest.mark.servers
+def test_the_probe_tells_what_it_found(place):
+    """In one line: the kind of storage, by what a file is created once, and what else can be done there."""
+    found = probe(place.open()).found
+    kind = {"directory": "a directory", "s3": "S3", "gcs": "Google Cloud Storage", "azure": "Azure Blob storage"}
+    assert found.startswith(f"found {kind.get(place.kind, 'a directory by SFTP')}: creates a file once (")
+    assert found.endswith("), lists, removes")
 
 
 # ---- addresses -------------------------------------------------------------------------------------------
@@ -638,6 +902,123 @@ def test_a_missing_bucket_is_named(on_s3):
 # ---- a network in trouble --------------------------------------------------------------------------------
 
 NO_ANSWER = "check the network and the address, and try again"
+
+
+@pytest.fixture
+def spoiled(far, fault_proxy):
+    """A storage, a proxy before it."""
+    return far, fault_proxy(far.endpoint)
+
+
+@pytest.fixture
+def spoiled_readable(far_readable, fault_proxy):
+    """The same of what is only read, too."""
+    return far_readable, fault_proxy(far_readable.endpoint)
+
+
+def test_reading_survives_cut_connections(spoiled_readable, tmp_path, rng):
+    """Connections that break in mid-file cost another try, never a wrong byte, and no byte is told twice."""
+    place, proxy = spoiled_readable
+    data = rng.randbytes(9 * MIB)
+    place.put("packs/a.pack", data)
+    transport = place.open(through=proxy)
+    proxy.set(cut_down=MIB, cuts=2)
+    told: list[int] = []
+    transport.download("packs/a.pack", tmp_path / "target", len(data), advance=told.append)
+    assert (tmp_path / "target").read_bytes() == data
+    assert sum(told) == len(data)
+    assert proxy.set()["counters"]["cut"] == 2
+    proxy.set(reset=True, kill=True)
+    proxy.set(cut_down=20_000, cuts=2)
+    wanted = [("packs/a.pack", start, 50_000) for start in range(0, 500_000, 50_000)]
+    found = dict(place.open(through=proxy).read_ranges(wanted))
+    assert b"".join(found[n] for n in range(10)) == data[:500_000]
+    assert proxy.set()["counters"]["cut"] >= 1
+
+
+def test_sending_survives_cut_connections(spoiled, tmp_path, rng):
+    """What a broken connection interrupted is sent again; the file is whole, and nothing stays beside it."""
+    place, proxy = spoiled
+    data = rng.randbytes(9 * MIB)
+    (tmp_path / "source").write_bytes(data)
+    proxy.set(cut_up=MIB, cuts=2)
+    told: list[int] = []
+    place.open(through=proxy).upload("packs/a.pack", tmp_path / "source", advance=told.append)
+    assert place.standing() == {"packs/a.pack": data}
+    assert sum(told) == len(data)
+    assert proxy.set()["counters"]["cut"] >= 1
+
+
+def test_connections_that_are_gone_are_made_anew(spoiled):
+    """A connection that the network has dropped in the meantime costs nothing but another."""
+    place, proxy = spoiled
+    transport = place.open(through=proxy)
+    for number in range(3):
+        transport.upload(f"packs/{number}.pack", b"%d" % number)
+        assert transport.read(f"packs/{number}.pack", limit=9) == b"%d" % number
+        assert proxy.set(kill=True)["counters"]["connections"] >= number + 1
+    assert len(transport.list_files("packs")) == 3
+
+
+def test_a_silence_is_ended_and_the_next_try_succeeds(spoiled_readable):
+    """A server that says nothing is given up after the time that was set; asked again, it answers."""
+    place, proxy = spoiled_readable
+    place.put("packs/a.pack", b"0123456789")
+    transport = place.open(through=proxy, timeout=0.5, retries=20)
+    assert transport.read("packs/a.pack", limit=99) == b"0123456789"
+    proxy.set(reset=True)
+    proxy.set(blackhole=True)
+
+    def recover() -> None:  # once the first try was given up, and another begun
+        while proxy.set()["counters"]["connections"] < 1:
+            pass
+        proxy.set(blackhole=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(recover)
+        assert list(transport.read_ranges([("packs/a.pack", 2, 3)])) == [(0, b"234")]
+
+
+def test_whatever_is_asked_a_silent_server_is_given_up(spoiled, tmp_path):
+    """No deed waits for ever."""
+    place, proxy = spoiled
+    place.put("avc.json", b"{}")
+    (tmp_path / "source").write_bytes(bytes(100))
+    transport = place.open(through=proxy, timeout=0.3, retries=2)
+    transport.read("avc.json", limit=9)
+    proxy.set(blackhole=True)
+    deeds = {**DEEDS, "list_files": lambda transport, *_: transport.list_files("packs")}
+    with ThreadPoolExecutor(len(deeds)) as pool:
+        errors = pool.map(lambda deed: within(60, lambda: deed(transport, "packs/a.pack", tmp_path)), deeds.values())
+        for name, error in zip(deeds, errors, strict=True):
+            kinds = (OutcomeUnknown, RemoteUnavailable) if name == "create" else (RemoteUnavailable,)
+            assert isinstance(error, kinds), (name, error)
+            assert error.hint == NO_ANSWER
+
+
+def test_a_lost_answer_to_a_create_is_never_taken_for_a_no(spoiled):
+    """Wherever the connection breaks under a create, what is said of it is true of what stands there (P8)."""
+    place, proxy = spoiled
+    place.open().create("log/0", b"before")
+    transport = place.open(through=proxy)
+    before = proxy.set(reset=True)["counters"]["down"]
+    assert transport.create("log/1", b"whole") is True
+    whole = proxy.set()["counters"]["down"] - before
+    unknown = 0
+    for number, less in enumerate(range(1, min(whole, 600), max(1, min(whole, 600) // 10)), start=2):
+        proxy.set(reset=True, kill=True)
+        proxy.set(cut_down=whole - less, cuts=1)
+        name, mark = f"log/{number}", b"%d" % number
+        try:
+            made = place.open(through=proxy).create(name, mark)
+        except OutcomeUnknown:
+            unknown += place.standing().get(name) == mark
+        except RemoteUnavailable:
+            assert name not in place.standing()
+        else:
+            assert made is True, f"a create that nobody raced was told that it lost, cut {less} bytes before the end"
+            assert place.standing()[name] == mark
+    assert unknown, "no answer was lost after the server had made the file"
 
 
 @pytest.mark.servers
