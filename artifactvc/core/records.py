@@ -229,8 +229,6 @@ def _next_number(rows: Rows, artifact: Row, wish: int = 0) -> int:
 
 def _apply_version(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
-    if artifact["deleted"]:
-        raise NoEffect("its artifact is deleted")
     if "set" in record:
         version = _live(rows, artifact["id"], record.get("digest"))
         changes = {k: v for k, v in record["set"].items() if k in ("description", "metadata")}
@@ -239,6 +237,8 @@ def _apply_version(rows: Rows, record: Record, context: Context) -> None:
     digest = record.get("digest")
     if digest is None:
         raise NoEffect("a version without content")
+    if artifact["deleted"]:
+        _revive(rows, artifact)
     if live_version(rows, artifact["id"], digest) is None:
         _create_version(rows, artifact, record, context)
     _add_tags(rows, artifact["id"], digest, record.get("tags", ()))
@@ -248,7 +248,14 @@ def _apply_version(rows: Rows, record: Record, context: Context) -> None:
     _point(rows, artifact["id"], "latest", digest, context)
 
 
+#: What a version is made with, besides what people attach to it later.
+_MADE_WITH: Final = ("count", "size", "description", "metadata", "base", "link")
+
+
 def _create_version(rows: Rows, artifact: Row, record: Record, context: Context) -> None:
+    ended = rows.find("version", artifact=artifact["id"], digest=record["digest"]) if "count" not in record else []
+    if ended:  # it was live where the record was made, which therefore says nothing else of it
+        record = {**{name: ended[-1][name] for name in _MADE_WITH if ended[-1][name] is not None}, **record}
     wish = record.get("number", 0)
     if context.final and wish < name_row(rows, artifact["project"], artifact["name"])["next"]:
         raise NoEffect(f"the number v{wish} was given before")

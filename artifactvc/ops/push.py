@@ -40,6 +40,7 @@ from artifactvc.errors import (
 from artifactvc.ops import resolve
 from artifactvc.ops.complete import batches
 from artifactvc.ops.fetch import fetch, provisional_numbers, record_renumbering, remote_name
+from artifactvc.ops.merging import merging
 from artifactvc.ops.push_dry import describe
 from artifactvc.ops.push_plan import Plan, PushOptions, candidates, of_versions, plan_push
 from artifactvc.ops.sending import lacking, send_objects
@@ -103,12 +104,13 @@ def _push_locked(
     keys = [(found.artifact["id"], found.version["digest"]) for found in chosen]
     state: _Push | None = None
     versions: list[str] = []
-    beside: list[str] = []
+    merge = merging(session)
+    notes: list[str] = []
     for attempt in range(_TRIES):
         wanted = candidates(session, remote)
         if keys:
             wanted = of_versions(wanted, keys)
-        plan = plan_push(remote, wanted, options)
+        plan = plan_push(remote, wanted, options, merge)
         if not plan.records:
             break
         if dry_run:
@@ -124,7 +126,7 @@ def _push_locked(
             _store(session, remote, plan, state)
             if _land(session, remote, plan, state):
                 versions.extend(plan.versions)
-                beside.extend(plan.beside)
+                notes.extend(plan.notes)
         remote.fetch()
         session.index.catch_up()
     else:
@@ -136,10 +138,8 @@ def _push_locked(
         remote.make_checkpoints(state.entries)
         if remote.name == session.avc.origin:
             record_renumbering(session, numbers)
-    for other in beside:
-        session.say(
-            f"{other} was there already, and what was pushed now is not made from it: compare them with 'avc diff'"
-        )
+    for note in notes:
+        session.say(note)
     skipped = plan.skipped
     renumbered = tuple(dict.fromkeys(fetched.renumbered))
     for alias in skipped:

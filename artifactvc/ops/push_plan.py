@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_record, holder, live_version, name_row, needed_objects, resolve
+from artifactvc.core.rows import Rows
 from artifactvc.errors import AliasConflict, Conflict, NameTaken
+from artifactvc.ops.merging import Merge
+from artifactvc.ops.push_meets import PLAYED, change_setting, delete_artifact, look_for_artifact, note_effect
 from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import ORIGIN
@@ -40,12 +43,11 @@ class Plan:
     objects: set[Digest] = field(default_factory=set)  # descriptions, metadata, run details
     versions: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    beside: list[str] = field(default_factory=list)  # what others made meanwhile, and ours does not build on
+    notes: list[str] = field(default_factory=list)  # for people: what others made meanwhile, and what becomes of ours
     joined: dict[str, str] = field(default_factory=dict)
 
 
 Candidate = tuple[LogEntry, int]
-_PLAYED: Final = "plan"
 
 
 def candidates(session: Session, remote: Remote) -> list[Candidate]:
@@ -106,10 +108,24 @@ def _last_names(wanted: Sequence[Candidate]) -> dict[str, tuple[str, str]]:
     return last
 
 
+def _moved_again(wanted: Sequence[Candidate]) -> set[str]:
+    """The records of *wanted* that move an alias which a later one moves again: conflicts of the last alone count."""
+    last: dict[tuple[str, str], str] = {}
+    earlier: set[str] = set()
+    for entry, position in wanted:
+        record = entry.records[position]
+        if record["kind"] == "alias" and not record.get("back"):
+            key = record["artifact"], record["alias"]
+            earlier.update(filter(None, [last.get(key)]))
+            last[key] = entry.record_id(position)
+    return earlier
+
+
 class _Planner:
-    def __init__(self, remote: Remote, options: PushOptions, wanted: Sequence[Candidate]) -> None:
+    def __init__(self, remote: Remote, options: PushOptions, wanted: Sequence[Candidate], merge: Merge | None) -> None:
+        self.merge, self.moved_again = merge, _moved_again(wanted)
         self.remote, self.options, self.plan = remote, options, Plan()
-        self.rows = SqliteRows(remote.connection)
+        self.rows: Rows = SqliteRows(remote.connection)
         self.touched: dict[tuple[str, Digest], None] = {}
         self.names = _last_names(wanted)
         self.before: dict[str, str | None] = {}  # the name before the first of several renames
@@ -117,6 +133,8 @@ class _Planner:
     def take(self, entry: LogEntry, position: int) -> None:
         record = self._pushed(entry, position)
         kind, keep = record["kind"], True
+        if kind == "version" and "set" not in record:
+            look_for_artifact(self, record)
         if record.get("artifact") in self.plan.joined:
             record["artifact"] = self.plan.joined[record["artifact"]]
         if kind == "artifact":
@@ -127,12 +145,17 @@ class _Planner:
             self._edit(record)
         elif kind == "alias":
             keep = self._alias(record)
+        elif kind == "setting":
+            change_setting(self, record)
+        elif kind == "delete" and record.get("digest") is None:
+            delete_artifact(self, record)
         elif kind == "restore" and record.get("digest"):
             self._touch(record)
         if keep:
             self.plan.records.append(record)
             played = LogEntry(-1, entry.op, "", None, entry.author, entry.time, "", (record,))
-            apply_record(self.rows, played, 0, _PLAYED, final=True)
+            apply_record(self.rows, played, 0, PLAYED, final=True)
+            note_effect(self, record)
 
     def _pushed(self, entry: LogEntry, position: int) -> Record:
         """The record as it will stand there: with the id, time and author of the entry it was made in."""
@@ -222,7 +245,10 @@ class _Planner:
         if newest is None or newest["digest"] == record.get("base"):
             return
         if (artifact["id"], newest["digest"]) not in self.touched:
-            self.plan.beside.append(f"{artifact['project']}/{artifact['name']}:v{newest['number']}")
+            self.plan.notes.append(
+                f"{artifact['project']}/{artifact['name']}:v{newest['number']} was there already, and what was pushed"
+                " now is not made from it: compare them with 'avc diff'"
+            )
 
     def _touch(self, record: Record) -> None:
         self.touched[record["artifact"], record["digest"]] = None
@@ -238,11 +264,15 @@ class _Planner:
             there, was = row.get(name), record.get("was", {}).get(name)
             if there in (was, record["set"][name]):
                 continue
+            both = self.merge(was, there, record["set"][name]) if name == "metadata" and self.merge else None
+            if both is not None:
+                record["set"], record["was"] = {**record["set"], name: both}, {**record["was"], name: there}
+                continue
             if not self.options.force:
                 raise Conflict(
                     f"the {name} of {what} was changed on remote '{self.remote.name}' meanwhile",
                     hint=f"to see it, run 'avc clone {self.remote.url} DIR' and 'avc show' there;"
-                    " edit again, or push with --force to replace it",
+                    " push with --force to replace it",
                 )
             record["was"] = {**record["was"], name: there}
 
@@ -253,6 +283,9 @@ class _Planner:
         at = there["digest"] if there else None
         was, wish = record.get("was", {}).get("digest"), record.get("set", {}).get("digest")
         if at in (was, wish):
+            return True
+        if record["id"] in self.moved_again:  # this move does not count: it stays where others have it
+            record["set"], record["was"] = {"digest": at}, {"digest": at}
             return True
         if self.options.except_aliases:
             self.plan.skipped.append(record["alias"])
@@ -312,12 +345,13 @@ class _Undo(Exception):
     pass
 
 
-def plan_push(remote: Remote, wanted: Sequence[Candidate], options: PushOptions) -> Plan:
+def plan_push(remote: Remote, wanted: Sequence[Candidate], options: PushOptions, merge: Merge | None = None) -> Plan:
     """Return what pushing *wanted* to *remote* would write, given its log as read so far.
 
+    *merge* puts edits of metadata together that others and we made; without it they are in conflict.
     Raises the Conflict that refuses the whole push, before anything is uploaded (protocol N4).
     """
-    planner = _Planner(remote, options, wanted)
+    planner = _Planner(remote, options, wanted, merge)
     plan = planner.plan
     try:
         with begin(remote.connection):

@@ -1539,7 +1539,7 @@ def test_edit_that_somebody_else_made_too(data):
     message, hint = done.err.splitlines()
     assert message == "error: the description of v0 was changed on remote 'origin' meanwhile"
     see = f"hint: to see it, run 'avc clone {remote} DIR' and 'avc show' there; "
-    assert hint == see + "edit again, or push with --force to replace it"
+    assert hint == see + "push with --force to replace it"
     data("clone", remote, "../third")
     assert data.json("show", "data:v0", cwd=data.workspace.parent / "third")["description"] == "theirs"
 

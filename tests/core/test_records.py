@@ -670,15 +670,30 @@ def test_records_about_a_deleted_version_have_no_effect():
 
 
 def test_a_deleted_artifact():
-    """All its versions and aliases go; nothing lands in it; its name is free."""
+    """All its versions and aliases go, and its name is free."""
     rows = fold(create(), version(D0, 0), version(D1, 1), alias("best", D0), delete(reason="undo"))
     assert numbers(rows) == {}
     assert {row["reason"] for row in rows.find("version")} == {"undo"}
     assert aliases(rows) == {}
     assert records.holder(rows, "p", "data") is None
-    no_effect(rows, version(D2, 2), "its artifact is deleted")
     fold(create(B, "data"), rows=rows)
     assert records.holder(rows, "p", "data")["id"] == B
+    no_effect(rows, version(D2, 2), "the name 'data' belongs to another artifact")
+
+
+def test_a_new_version_brings_a_deleted_artifact_back():
+    """Somebody made it while somebody else deleted: it is there, alone, under a number of its own."""
+    rows = fold(create(), version(D0, 0), version(D1, 1), delete(), version(D2, 2))
+    assert numbers(rows) == {2: D2}
+    assert aliases(rows) == {"latest": D2}
+    assert records.holder(rows, "p", "data")["id"] == A
+
+
+def test_content_that_was_deleted_meanwhile_is_made_anew_as_it_was():
+    """A record that was made while the version was live names its content alone."""
+    rows = fold(create(), version(D0, 0, count=3, size=9, description=D1), delete(D0), version(D0, 1))
+    row = rows.get("version", A, 1)
+    assert (row["count"], row["size"], row["description"]) == (3, 9, D1)
 
 
 def test_a_restore_brings_a_deleted_artifact_back():
