@@ -1585,7 +1585,7 @@ def test_remote_that_is_gone(data):
     data("add")
     data("commit")
     remote.rename(remote.with_name("moved"))
-    message = f"the remote's directory '{remote}' is not there"
+    message = f"remote 'origin': the remote's directory '{remote}' is not there"
     for argv in (["push"], ["pull"], ["fetch"], ["push", "--dry-run"]):
         data.refused(*argv, kind="RemoteUnavailable", message=message, hint="is it mounted? check the address")
     assert "not pushed to 'origin'" in data("status")
