@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import api, distributed, large, lineage, local, log, million, remote, s3, startup
+from benchmarks import api, distributed, large, lineage, local, log, million, remote, s3, startup, transports
 from benchmarks.harness import Bench, Report, format_report
 from benchmarks.measure import CommandFailed
 
@@ -24,6 +24,7 @@ TOPICS: dict[str, Callable[[Bench], Report]] = {
     "remote": remote.run,
     "log": log.run,
     "s3": s3.run,
+    "transports": transports.run,
     "api": api.run,
     "lineage": lineage.run,
     "distributed": distributed.run,

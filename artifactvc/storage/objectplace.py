@@ -13,7 +13,10 @@ from typing import Final
 
 from artifactvc.errors import UsageError
 
-_AZURE: Final = re.compile(r"([a-z0-9]{3,24})\.(?:blob|dfs)\.(core\.[a-z0-9.-]+)")
+# Azure's own clouds and no other: credentials go where an address says, and it may have come with artifacts.toml (H4).
+_AZURE: Final = re.compile(
+    r"([a-z0-9]{3,24})\.(?:blob|dfs)\.(core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de))"
+)
 _SCHEMES: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 _SIGN_IN: Final = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile",

@@ -144,12 +144,17 @@ def test_other_addresses_are_no_object_stores(url):
     assert parse_place(url) is None
 
 
-@pytest.mark.parametrize(
-    "url", ["s3://", "s3:///x", "gs://", "az://", "abfs://c@example.com/x", "abfs://@a.dfs.core.windows.net"]
-)
+@pytest.mark.parametrize("url", ["s3://", "s3:///x", "gs://", "az://", "abfs://@abc.dfs.core.windows.net"])
 def test_an_address_without_a_bucket_is_refused(url):
     error = refused(UsageError, lambda: parse_place(url))
     assert error.hint.startswith("write ")
+
+
+@pytest.mark.parametrize("host", ["example.com", "acct.dfs.core.example.com", "acct.blob.core.windows.net.example.com"])
+def test_credentials_of_azure_go_to_no_other_host(host):
+    """An address may have come with somebody's artifacts.toml: only Azure's own hosts are taken for Azure."""
+    assert parse_place(f"https://{host}/c/x") is None
+    refused(UsageError, lambda: parse_place(f"abfs://c@{host}/x"))
 
 
 # ---- creating once, lost answers -----------------------------------------------------------------
