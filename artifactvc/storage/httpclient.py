@@ -115,7 +115,9 @@ class HttpClient:
             raise NoAnswer(_reason(error)) from error
         finally:
             if answer is not None:
-                if answer.length_remaining != 0:
+                if answer.length_remaining == 0:
+                    answer.drain_conn()  # or the connection would not be ready for the next
+                elif not answer.closed:
                     answer.close()  # what is not wanted is not waited for
                 answer.release_conn()
 

@@ -62,16 +62,12 @@ class SftpTransport(Listing):
         self.url, self.read_only = place.url, options.read_only
         self._root, self._options = place.path, options
         self._root_seen = False
-        self._tree = Tree(place.path, place.url, self._take)
+        self._tree = Tree(place.path, place.url, options.rate)
         self._pool = Pool(place, options)
         weakref.finalize(self, self._pool.close)  # else their threads would live as long as the process
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{check_name(name)}"
-
-    def _take(self, count: int) -> None:
-        if self._options.rate is not None:
-            self._options.rate.take(count)
 
     @contextlib.contextmanager
     def _told(self, name: str, *, writing: bool = False) -> Iterator[None]:
@@ -185,7 +181,8 @@ class SftpTransport(Listing):
 
     def _paced(self, spans: Iterator[tuple[bytes, int, int]]) -> Iterator[tuple[bytes, int, int]]:
         for span in spans:
-            self._take(span[2])
+            if self._options.rate is not None:
+                self._options.rate.take(span[2])
             yield span
 
     def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:

@@ -60,8 +60,8 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        """Hang up all that are idle."""
-        while self._idle:
+        """Hang up all that are idle; never those of a parent."""
+        while self._idle and self._pid == os.getpid():
             self._idle.pop()[0].close()
 
     def again(self, work: Callable[[Wire], T], *, progress: Callable[[], int] = lambda: 0) -> T:

@@ -10,13 +10,14 @@ import contextlib
 import os
 import posixpath
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from artifactvc.errors import AvcError, RemoteUnavailable, StorageError
 from artifactvc.storage import sftpwire
 from artifactvc.storage.sftpwire import NO_SUCH_FILE, Status, Wire
 from artifactvc.storage.transport import Advance, no_advance
+from artifactvc.util.rate import Rate
 
 
 @dataclass
@@ -48,16 +49,17 @@ class Upload:
 
 
 class Tree:
-    """The directory *root* of a remote. *take* is told of bytes before they are sent."""
+    """The directory *root* of a remote; *rate* bounds what is sent."""
 
-    def __init__(self, root: str, url: str, take: Callable[[int], None]) -> None:
-        self.root, self.tmp, self._url, self._take = root, f"{root}/tmp", url, take
+    def __init__(self, root: str, url: str, rate: Rate | None) -> None:
+        self.root, self.tmp, self._url, self._rate = root, f"{root}/tmp", url, rate
         self.made: set[str] = set()  # directories that are there
         self.unlinkable = False  # whether links were offered, and then refused
 
     def _paced(self, pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         for start, data in pieces:
-            self._take(len(data))
+            if self._rate is not None:
+                self._rate.take(len(data))
             yield start, data
 
     def send(self, wire: Wire, path: str, upload: Upload) -> None:

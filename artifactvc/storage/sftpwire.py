@@ -200,6 +200,8 @@ class Wire:
     def _await(self, number: int) -> _Answer:
         while number not in self._arrived:
             kind, data = self._packet()
+            if len(data) < 4:
+                raise Broken("an answer is cut short")
             (of,) = struct.unpack(">I", data[:4])
             if of not in self._waiting:
                 raise Broken("an answer to what was not asked")
