@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from artifactvc.core.compare import new_objects
-from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
+from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest, is_stored_name
 from artifactvc.core.model import Digest
 from artifactvc.core.parts import OPEN
 from artifactvc.core.records import condemned_index
@@ -32,7 +32,7 @@ from artifactvc.ops import gc_rewrite
 from artifactvc.ops.draft_places import Origin
 from artifactvc.ops.expire import expired_records
 from artifactvc.ops.fetch import fetch
-from artifactvc.ops.push import create_entry
+from artifactvc.ops.push import create_entry, not_a_push
 from artifactvc.ops.session import Session
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.parts import Parts
@@ -322,6 +322,8 @@ def _plan(remote: Remote, survey: _Survey, ages: _Ages, *, rewrite: bool) -> _Pl
     known = {row[0] for row in remote.connection.execute("SELECT id FROM remote_index")}
     for stored in survey.indexes:
         index_id = stored.name.removeprefix("index/")
+        if not is_stored_name(index_id):  # no entry could name it: none of ours
+            continue
         condemned = remote.rows.get("condemned", condemned_index(index_id)) is not None
         if index_id not in known and not condemned and ages.over(stored.modified):
             plan.indexes.append(index_id)  # of a push that never landed
@@ -358,8 +360,9 @@ def _append(
     op, clock = secrets.token_hex(16), session.clock()
     entry = LogEntry(n, op, session.avc.id, before, session.author, clock, "gc", tuple(records), index)
     data = encode_entry(entry)
-    if not create_entry(remote, n, data):
-        return None
+    with not_a_push(f"avc gc {remote.name}"):
+        if not create_entry(remote, n, data):
+            return None
     remote.accept(n, data)
     remote.catch_up()
     session.index.catch_up()

@@ -27,7 +27,7 @@ from artifactvc.errors import AvcError, BadPack, Corrupt, NewerFormat, RemoteMis
 from artifactvc.ops import fsck_objects
 from artifactvc.ops.complete import batches
 from artifactvc.ops.findings import Check, replace_file
-from artifactvc.ops.push import create_entry
+from artifactvc.ops.push import create_entry, not_a_push
 from artifactvc.ops.sending import send_objects
 from artifactvc.storage.packs import MAGIC, PackRow, decode_table, tail_bounds
 from artifactvc.storage.remote_index import Place, decode_places, encode_places
@@ -65,6 +65,8 @@ def mend(check: Check, grace: timedelta) -> None:
             return
         backoff.after_lost_race(attempt)
         _read_on(check, grace)
+        for digest in [d for d, at in stored.items() if check.scratch.rows.get("condemned", at.file)]:
+            del stored[digest]  # a gc without grace took it for a push that never landed: a condemned name is dead (P4)
     raise StorageError(f"remote '{check.kept.name}' is too busy: others were faster {_TRIES} times", hint="try again")
 
 
@@ -141,8 +143,9 @@ def _land(check: Check, plan: _Plan, places: Iterable[Place], place: str) -> boo
         tuple(index),
     )  # fmt: skip
     data = encode_entry(entry)
-    if not create_entry(kept, entry.n, data):
-        return False
+    with not_a_push(f"avc fsck {kept.name} --repair"):
+        if not create_entry(kept, entry.n, data):
+            return False
     kept.accept(entry.n, data)
     kept.catch_up()
     session.caught_up = False

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Final, NamedTuple
 
+from artifactvc.core.entries import is_stored_name
 from artifactvc.core.model import Digest
 from artifactvc.storage.packs import PackRow
 from artifactvc.storage.transport import Stored
@@ -60,9 +61,13 @@ class RemoteFiles:
         self._insert("INSERT OR IGNORE INTO temp.needed VALUES (?)", ((digest,) for digest in digests))
 
     def stand(self, files: Iterable[Stored], base: str = "packs/") -> None:
-        """Note the files that stand below *base* on the remote; what stood there before is forgotten."""
+        """Note the files that stand below *base* on the remote; what stood there before is forgotten.
+
+        What no entry could name is none of ours.
+        """
         self._connection.execute("DELETE FROM temp.standing")
-        rows = ((file.name.removeprefix(base), file.size, file.modified) for file in files)
+        named = ((file.name.removeprefix(base), file.size, file.modified) for file in files)
+        rows = (row for row in named if is_stored_name(row[0]))
         self._insert("INSERT OR REPLACE INTO temp.standing VALUES (?, ?, ?)", rows)
 
     def _insert(self, statement: str, rows: Iterable[Sequence[object]]) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from artifactvc.errors import AvcError, Corrupt, ReadOnly, RemoteUnavailable
 from artifactvc.ops import gc_remote, gc_rewrite
+from artifactvc.ops import push as push_module
 from artifactvc.storage.directory import DirectoryTransport
 from artifactvc.storage.transport import RemoteOptions
 from tests.support import clone, inside, new, origin, reopen, tree, version
@@ -479,6 +480,45 @@ def test_an_answer_that_is_lost_is_looked_for(shared, monkeypatch):
     done = shared.one.gc_remote("origin", grace="0s")
     assert lost == [f"log/{done.entry:020}.json"]
     assert len(done.removed) == 1
+
+
+def test_an_answer_that_is_lost_twice_removes_nothing(shared, monkeypatch):
+    """Our own entry stands there, and for a while nobody can read it: it is not taken for somebody else's."""
+    shared.pushed(many(10))
+    kept = shared.pushed({**gone(8), "new": "x"})
+    shared.deleted("data:v0")
+    real, real_look, left = DirectoryTransport.create, push_module._look, [2]
+
+    def create(self: DirectoryTransport, name: str, data: bytes) -> bool:
+        made = real(self, name, data)
+        if name.startswith("log/0") and made:
+            raise RemoteUnavailable("no answer")
+        return made
+
+    def look(*arguments: Any) -> bytes | None:
+        left[0] -= 1
+        return None if left[0] >= 0 else real_look(*arguments)
+
+    monkeypatch.setattr(DirectoryTransport, "create", create)
+    monkeypatch.setattr(push_module, "_look", look)
+    done = shared.one.gc_remote("origin", grace="1h")
+    monkeypatch.undo()
+    assert left[0] < 0
+    assert done.rewritten_bytes
+    assert len(shared.rebuilt(f"data:{kept}")) == 3
+    assert shared.one.fsck("origin").problems == ()
+
+
+@pytest.mark.parametrize("name", ["packs/" + "x" * 210, "packs/a/b/c/d/e/f/g/h", "index/" + "y" * 210])
+def test_what_no_entry_could_name_is_left(shared, name):
+    """Some tool put it there: an entry that condemns it could be read by nobody."""
+    shared.pushed({"a": "1"})
+    stray = shared.remote / name
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"stray")
+    assert shared.one.gc_remote("origin", grace="0s").condemned == ()
+    assert stray.exists()
+    assert shared.rebuilt("data:v0") == {"a": b"1"}
 
 
 # ---- real buckets --------------------------------------------------------------------------------------------
