@@ -101,14 +101,14 @@ def _compare(bench: Bench, report: Report, kind: str, url: str, clients: dict[st
     for deed, what in rows.items():
         cases = []
         for library, client in clients.items():
-            row = f"avc, {kind} by {library}, {what}"
+            row = f"avc by {library}, {kind}, {what}"
             asked = ["up" if deed == "some" else deed, f"{url}/{library}"]
             path = str(files.get(deed, bench.work / "got"))
             number = str(large if deed == "down" else count)
             argv = [sys.executable, "-c", _CHILD, library if deed == "import" else client, *asked, path, number]
             cases.append(Case(partial(_step, bench, row, argv)))
         bench.alternate(report, cases)
-        first, second = (f"avc, {kind} by {library}, {what}" for library in clients)
+        first, second = (f"avc by {library}, {kind}, {what}" for library in clients)
         if deed in ("import", "puts", "gets"):
             report.targets.append(Target(first, second, 0.5))
     fresh(bench.work / "got")
