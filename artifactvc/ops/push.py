@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from artifactvc.core.entries import MAX_BYTES, LogEntry, Record, decode_entry, encode_entry, entry_digest
 from artifactvc.core.model import Digest
+from artifactvc.core.records import condemned_index
 from artifactvc.core.results import Pushed
 from artifactvc.core.strict import dump_json
 from artifactvc.errors import (
@@ -250,8 +251,13 @@ def _index_files(remote: Remote, state: _Push, places: Sequence[Place]) -> tuple
     remote.transport.upload(f"index/{name}", data)
     remote.places.keep(name, data)
     own = {"id": name, "digest": entry_digest(data), "size": len(data)}
-    if state.merged is None or not {file.id for file in remote.places.live()}.issuperset(state.merged["replaces"]):
+    live = {file.id for file in remote.places.live()}
+    if state.merged is not None and (
+        not live.issuperset(state.merged["replaces"])
+        or remote.rows.get("condemned", condemned_index(state.merged["id"])) is not None
+    ):
         state.merged = None
+    if state.merged is None:
         with contextlib.suppress(Corrupt, RemoteMissing):  # one that cannot be read stays as it is
             state.merged = remote.places.merge(f"{state.place}-{secrets.token_hex(4)}")
     return (own,) if state.merged is None else (own, state.merged)

@@ -39,7 +39,8 @@ class Lookup:
         self, transport: Transport, index_id: str, size: int, what: str, digests: Collection[Digest], gone: set[str]
     ) -> dict[Digest, Place]:
         """Copies of *digests* that an index file names, but for those in the files *gone*."""
-        found = {digest: self._found[digest] for digest in digests if digest in self._found}
+        known = {digest: self._found[digest] for digest in digests if digest in self._found}
+        found = {digest: place for digest, place in known.items() if place.file not in gone}  # since it was found
         wanted = set(digests) - found.keys()
         if not wanted:
             return found

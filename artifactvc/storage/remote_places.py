@@ -27,6 +27,7 @@ from blake3 import blake3
 
 from artifactvc.core.entries import MAX_INDEX_BYTES
 from artifactvc.core.model import Digest
+from artifactvc.core.records import condemned_index
 from artifactvc.errors import BadIndex, Corrupt
 from artifactvc.storage.database import begin
 from artifactvc.storage.index_lookup import Lookup
@@ -85,8 +86,8 @@ class RemotePlaces:
                 (file["id"], n, file["digest"], file["size"]),
             ).rowcount
             replaced = sorted(set(file.get("replaces", ())))
-            if not made or not replaced:
-                continue
+            if not made or not replaced or self._remote.rows.get("condemned", condemned_index(file["id"])):
+                continue  # what is condemned replaces nothing (protocol P4)
             among = f"id IN ({','.join('?' * len(replaced))})"
             count, fewest = connection.execute(
                 f"SELECT count(*), min(rows) FROM remote_index WHERE {among}", replaced

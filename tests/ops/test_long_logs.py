@@ -12,6 +12,7 @@ import pytest
 
 from artifactvc.core.entries import decode_entry
 from artifactvc.errors import RemoteRefused
+from artifactvc.ops import push as push_module
 from artifactvc.sdk.repository import Repository
 from artifactvc.storage.checkpoints import Span
 from artifactvc.storage.directory import DirectoryTransport
@@ -294,6 +295,27 @@ def test_condemned_copies_are_found_behind_a_merge(tmp_path):
     assert not gone & {file.id for file in remote.places.live()}
     remote.close()
     again.close()
+
+
+def test_a_merged_index_that_gc_condemned_replaces_nothing(tmp_path, monkeypatch):
+    """A gc without grace takes it for what a failed push left: the push that tries again names another one."""
+    first = started(tmp_path)
+    other = clone(tmp_path / "remote", tmp_path / "other")
+    real, raced = push_module.create_entry, []
+
+    def create(remote: Remote, n: int, data: bytes) -> bool:
+        if b'"replaces"' in data and not raced:
+            raced.append(n)
+            assert other.gc_remote("origin", grace="0s").entry == n
+        return real(remote, n, data)
+
+    monkeypatch.setattr(push_module, "create_entry", create)
+    for number in range(1, 12):
+        pushed(first, number)
+    assert raced
+    monkeypatch.undo()
+    complete(tmp_path / "made", tmp_path / "remote", 12)
+    other.close()
 
 
 def test_checkouts_need_no_large_index_whole(tmp_path, monkeypatch, asked):

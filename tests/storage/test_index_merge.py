@@ -140,6 +140,20 @@ def test_a_few_objects_cost_a_few_ranges(large, monkeypatch):
     assert transport.requests == before, "what was found is not asked for again"
 
 
+def test_what_was_found_and_is_condemned_since_is_not_found_again(large):
+    """A push that read on looks again, and relies on nothing that a gc has condemned meanwhile (protocol P2)."""
+    root, rows, size = large
+    transport, lookup = Ranges(root), Lookup()
+    twice, once = rows[17], rows[5_000]
+    wanted = {twice.digest, once.digest}
+    first = lookup.find(transport, "i0", size, "it", wanted, set())
+    gone = {place.file for place in first.values()}
+    found = lookup.find(transport, "i0", size, "it", wanted, gone)
+    assert not gone & {place.file for place in found.values()}
+    assert once.digest not in found
+    assert lookup.find(transport, "i0", size, "it", [twice.digest], {rows[17].file})[twice.digest].file == "p5/9.pack"
+
+
 @given(st.data())
 def test_looking_up_finds_what_reading_finds(large, data):
     """By ranges, as by reading whole; condemned copies are passed over."""
