@@ -203,9 +203,11 @@ def _gone(error: MissingObject, remote: Remote) -> MissingObject:
 def _note(remote: Remote, line: dict[str, Any]) -> None:
     """Append one line to the push journal, durably."""
     with writing(remote.journal_path):
-        fd = os.open(remote.journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        fd = os.open(remote.journal_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            write_all(fd, json.dumps(line).encode() + b"\n")
+            size = os.fstat(fd).st_size
+            cut = size and os.pread(fd, 1, size - 1) != b"\n"  # by a kill or a full disk: not to grow together with it
+            write_all(fd, b"\n" * bool(cut) + json.dumps(line).encode() + b"\n")
             os.fsync(fd)
         finally:
             os.close(fd)

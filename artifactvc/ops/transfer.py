@@ -52,11 +52,12 @@ _SMALLEST_PIECE: Final = 256 << 10
 def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
     """Fetch *digests* from whichever remotes hold them, origin first; return those that are here now.
 
-    A remote that cannot be reached is passed over, unless it was the last hope. A session that
-    only looks has them lent for a while, and stores nothing.
+    A remote that cannot be reached, or whose copies are damaged, is passed over, unless it was
+    the last hope. A session that only looks has them lent for a while, and stores nothing.
     """
     wanted = set(digests)
     got: set[Digest] = set()
+    damage: list[str] = []
     failed: AvcError | None = None
     for remote in _sources(session):
         left = wanted - got
@@ -68,13 +69,17 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
         try:
             with naming(remote):
                 got |= _from_remote(session, remote, left)
-        except StorageError as error:
+        except (StorageError, Corrupt) as error:
             failed = error
             got |= session.avc.store.has(left)  # what came before it failed is here
+            if isinstance(error, Corrupt):
+                damage.append(f"{error.message}; another remote has a sound copy: run 'avc fsck {remote.name} --repair'")
             if isinstance(error, RemoteUnavailable):
                 session.unreachable[remote.name] = error
     if failed is not None and wanted - got:
         raise failed
+    for text in damage:
+        session.say(text)
     return got
 
 

@@ -290,14 +290,12 @@ class Remote:
         return self.directory / "push.jsonl"
 
     def journal(self) -> list[dict[str, Any]]:
-        """The lines of the journal; a last line cut by a kill is left out."""
+        """The lines of the journal; one that was cut, by a kill or a full disk, is left out."""
         lines = []
         with contextlib.suppress(FileNotFoundError):
             for line in self.journal_path.read_bytes().split(b"\n"):
-                try:
+                with contextlib.suppress(ValueError):
                     lines.append(json.loads(line))
-                except ValueError:
-                    break
         return lines
 
     @staticmethod

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from artifactvc.errors import DigestMismatch, RemoteUnavailable
+from artifactvc.errors import Corrupt, DigestMismatch, RemoteUnavailable
 from artifactvc.ops import transfer
 from artifactvc.ops.sending import AT_ONCE
-from artifactvc.sdk.repository import Repository
+from artifactvc.sdk.repository import RemoteOptions, Repository
 from artifactvc.storage.directory import DirectoryTransport
 from tests.support import clone, inside, new, origin, reopen, tree, version
 
@@ -259,4 +259,22 @@ def test_objects_that_came_are_not_asked_for_again_after_an_error(tmp_path, rng,
     asked = {name for name, size in counted.bytes.items() if size == LARGE}
     assert len(asked & came) <= AT_ONCE
     assert len(asked) < FILES
+    _right(tmp_path)
+
+
+def test_a_damaged_remote_is_passed_over(tmp_path, rng):
+    """What is bad on origin comes from another remote, and it is said; with no other it is an error."""
+    other = _published(tmp_path, {"large": rng.randbytes(LARGE), "small": b"1"})
+    with reopen(tmp_path / "one") as one:
+        one.remote_add("copy", str(tmp_path / "copy"), options=RemoteOptions())
+        one.push("copy")
+    for stored in [path for path in (tmp_path / "remote" / "packs").rglob("*") if path.is_file()]:
+        stored.write_bytes(bytes(stored.stat().st_size))
+    with pytest.raises(Corrupt):
+        other.pull()
+    other.remote_add("copy", str(tmp_path / "copy"), options=RemoteOptions())
+    other.fetch("copy")
+    other.pull()
+    assert any("another remote has a sound copy" in text for text in other.notices)
+    other.close()
     _right(tmp_path)

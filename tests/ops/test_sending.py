@@ -162,3 +162,35 @@ def test_the_first_error_stops_all_and_the_next_push_goes_on(tmp_path, rng, monk
     assert len(_there(tmp_path / "remote")) == len(_noted(tmp_path / "one")) == 5
     monkeypatch.setattr(DirectoryTransport, "upload", real)
     assert one.push().files == FILES + 1 - 5
+
+
+def test_a_note_that_was_cut_costs_that_note_alone(tmp_path, rng, monkeypatch):
+    """A full disk, or a kill, cuts a line of the journal: what is noted behind it counts."""
+    one = new(tmp_path / "one")
+    origin(one, tmp_path / "remote")
+    version(one, _files(rng))
+    real, lock = DirectoryTransport.upload, threading.Lock()
+
+    def push_of(most: int) -> None:
+        count = iter(range(1000))
+
+        def upload(self: DirectoryTransport, name: str, *rest: object, **more: object) -> None:
+            with lock:
+                number = next(count)
+            if number >= most:
+                raise RemoteUnavailable("the cable is out", hint="")
+            real(self, name, *rest, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(DirectoryTransport, "upload", upload)
+        with pytest.raises(RemoteUnavailable, match="the cable is out"):
+            one.push()
+        monkeypatch.setattr(DirectoryTransport, "upload", real)
+
+    push_of(3)
+    journal = next((tmp_path / "one" / ".artifacts" / "remotes").glob("*/push.jsonl"))
+    journal.write_bytes(journal.read_bytes()[:-20])
+    push_of(2)
+    assert one.push().files == FILES + 1 - 4
+    with clone(tmp_path / "remote", tmp_path / "other") as other:
+        other.pull()
+        assert other.fsck(full=True).problems == ()
