@@ -167,8 +167,10 @@ def _ages(session: Session, remote: Remote, grace: timedelta, *, dry_run: bool, 
 
 
 def _landed(remote: Remote) -> dict[int, float]:
-    """When each entry that condemns was created, by the storage's clock."""
-    rows = remote.connection.execute("SELECT DISTINCT entry FROM condemned").fetchall()
+    """When each entry that condemns, or replaces index files, was created, by the storage's clock."""
+    rows = remote.connection.execute(
+        "SELECT entry FROM condemned UNION SELECT superseded FROM remote_index WHERE superseded IS NOT NULL"
+    ).fetchall()
     numbers = {f"log/{entry_name(row[0])}": row[0] for row in rows}
     if not numbers:
         return {}
@@ -327,7 +329,28 @@ def _plan(remote: Remote, survey: _Survey, ages: _Ages, *, rewrite: bool) -> _Pl
         condemned = remote.rows.get("condemned", condemned_index(index_id)) is not None
         if index_id not in known and not condemned and ages.over(stored.modified):
             plan.indexes.append(index_id)  # of a push that never landed
+    plan.indexes += _replaced(remote, survey, ages)
     return plan
+
+
+def _replaced(remote: Remote, survey: _Survey, ages: _Ages) -> list[str]:
+    """Index files that a merged one replaced longer ago than the grace.
+
+    A merged one leaves out what stood in condemned files. As long as such a file stands, what was
+    replaced after its condemnation stays too: it alone tells what is in that file (protocol P6).
+    """
+    standing = {stored.name.removeprefix("index/") for stored in survey.indexes}
+    oldest = min((entry for _, _, entry in survey.files.condemned()), default=None)
+    old = [
+        file
+        for file in remote.places.superseded()
+        if file.id in standing
+        and file.superseded is not None
+        and (oldest is None or file.superseded < oldest)
+        and remote.rows.get("condemned", condemned_index(file.id)) is None
+    ]
+    landed = _landed(remote) if old else {}
+    return [file.id for file in old if file.superseded in landed and ages.over(landed[file.superseded])]
 
 
 def _land(session: Session, remote: Remote, head: Head, plan: _Plan, index: tuple[dict[str, Any], ...]) -> bool:

@@ -18,15 +18,16 @@ import json
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from artifactvc.core.entries import MAX_BYTES, LogEntry, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.core.records import apply_entry
 from artifactvc.core.strict import parse_json
 from artifactvc.errors import (
+    BadIndex,
     BrokenChain,
     BucketMissing,
     Corrupt,
@@ -48,6 +49,8 @@ from artifactvc.storage.rows import SqliteRows, clear_names
 from artifactvc.storage.tail import Tail, broken_chain, read_entry
 from artifactvc.storage.transport import NO_LIMITS, Limits, RemoteOptions, Transport
 from artifactvc.util.files import make_directories
+
+T = TypeVar("T")
 
 HEAD: Final = "remote"
 _MISSING: Final = "missing checkpoints"  # what is kept of them in the table meta
@@ -257,7 +260,7 @@ class Remote:
 
     def locate(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
         """An uncondemned stored copy of each of *digests* that has one."""
-        return self.places.locate(digests)
+        return self._read_on(lambda: self.places.locate(digests))
 
     def locate_condemned(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
         """A condemned copy, for who lacks the bytes and must copy them while they exist (protocol P6)."""
@@ -276,7 +279,16 @@ class Remote:
 
     def read_indexes(self, *, condemned: bool = False) -> None:
         """Read the live index files that were not read yet; with *condemned* all that tell of condemned files too."""
-        self.places.read(condemned=condemned)
+        self._read_on(lambda: self.places.read(condemned=condemned))
+
+    def _read_on(self, deed: Callable[[], T]) -> T:
+        """Do what reads index files, again where the log has news: one that is gone may have been replaced."""
+        while True:
+            try:
+                return deed()
+            except BadIndex:
+                if not self.fetch():
+                    raise
 
     def add_places(self, index_id: str, places: Iterable[Place]) -> None:
         """Note the rows of one index file as read."""

@@ -253,6 +253,58 @@ def test_files_of_a_push_that_did_not_land_wait_for_the_grace(shared):
     assert shared.rebuilt("data:v0") == {"a": b"1"}
 
 
+def replaced_indexes(shared: Shared) -> set[str]:
+    """Push until index files were merged; those that the merged one replaces."""
+    for i in range(12):
+        shared.pushed({f"f{i}": f"{i}" * 3000})
+        found = {file.id for file in shared.one.session.remote("origin").places.superseded()}
+        if found:
+            return found
+    raise AssertionError("nothing was merged")
+
+
+def test_replaced_index_files_go_after_the_grace(shared, tmp_path):
+    """Merged ones stand for them; whoever knows an older log reads on and finds them."""
+    shared.pushed({"a": "1"})
+    late = clone(shared.remote, tmp_path / "late")  # knows the log to here, and has read no index file
+    replaced = replaced_indexes(shared)
+    assert replaced <= shared.files("index")
+    assert shared.one.gc_remote("origin").entry is None
+    shared.age(15 * DAY)
+    assert shared.one.gc_remote("origin").entry is not None
+    assert replaced <= shared.files("index")
+    shared.age(15 * DAY)
+    shared.one.gc_remote("origin")
+    assert shared.files("index").isdisjoint(replaced)
+    with late, inside(tmp_path / "late"):
+        late.checkout("data:v0")
+    assert tree(tmp_path / "late" / "data") == {"a": b"1"}
+    last = f"data:v{len(list(shared.one.log('data'))) - 1}"
+    assert shared.rebuilt(last) == tree(shared.one.root / "data")
+    assert shared.one.fsck(remote="origin", full=True).problems == ()
+
+
+def test_replaced_index_files_stay_while_they_tell_of_condemned_files(shared):
+    """A merged one leaves out what is condemned: until that is gone, what it replaced is kept (protocol P6)."""
+    shared.pushed(many(20), name="old")
+    shared.pushed({"x": "y"}, name="old")
+    shared.deleted("old:v0")
+    shared.deleted("old:v1")
+    assert shared.one.gc_remote("origin").condemned != ()
+    replaced = replaced_indexes(shared)
+    shared.age(13 * DAY)
+    shared.one.gc_remote("origin", grace="0s", dry_run=True)
+    shared.age(DAY * 0.9)
+    assert shared.one.gc_remote("origin").entry is None
+    assert replaced <= shared.files("index")
+    shared.age(DAY)
+    shared.one.gc_remote("origin")  # the condemned files go
+    shared.one.gc_remote("origin")  # then what told of them is condemned
+    shared.age(15 * DAY)
+    shared.one.gc_remote("origin")
+    assert shared.files("index").isdisjoint(replaced)
+
+
 def test_parts_of_an_open_draft_stay(shared, tmp_path):
     """What many are building is needed like a version, its stored files too (protocol P10); ended, it can go."""
     import artifactvc as avc
