@@ -16,30 +16,26 @@ from files that no entry names. What cannot be read stops all before anything is
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest, is_stored_name
-from artifactvc.core.model import Digest
 from artifactvc.core.parts import OPEN
 from artifactvc.core.records import condemned_index
 from artifactvc.core.results import CollectedRemote, RemovedFile
-from artifactvc.errors import Corrupt, MissingObject, ReadOnly, RemoteMissing, StorageError
+from artifactvc.errors import ReadOnly, RemoteMissing, StorageError
 from artifactvc.ops import gc_rewrite
-from artifactvc.ops.draft_places import Origin
 from artifactvc.ops.expire import expired_records
 from artifactvc.ops.fetch import fetch
+from artifactvc.ops.gc_survey import Head, Survey, take_survey
 from artifactvc.ops.push import create_entry, not_a_push
 from artifactvc.ops.session import Session
 from artifactvc.storage.log import entry_name
-from artifactvc.storage.parts import Parts
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_files import RemoteFiles
 from artifactvc.storage.remote_index import encode_places
-from artifactvc.storage.transport import Stored
 from artifactvc.util import backoff
 from artifactvc.util.text import format_time, parse_duration, parse_time
 
@@ -59,19 +55,6 @@ UNNEEDED, MOSTLY, SMALL, NEVER, OVER = (
     "of a push that never landed",
     "condemned before, and the grace is over",
 )
-
-
-Head = tuple[int, Digest | None]
-
-
-@dataclass
-class _Survey:
-    """What stands on a remote, and what of it is needed, as of entry *head*."""
-
-    head: Head
-    files: RemoteFiles
-    indexes: list[Stored]
-    spared: set[str]  # named by parts of open drafts
 
 
 @dataclass
@@ -116,7 +99,7 @@ def collect_remote(
     expired = _expire(session, remote, ages, dry_run=dry_run)
     files = RemoteFiles(remote.connection)
     entry, plan = _condemn(session, remote, files, ages, dry_run=dry_run)
-    survey = _survey(session, remote, files)
+    survey = take_survey(session, remote, files)
     landed = _landed(remote)
     ages.now = max(ages.now, *landed.values(), 0.0)  # by the same clock, and one of these entries is our own
     removed, waiting, spared = _settle(survey, ages, landed)
@@ -196,80 +179,6 @@ def _expire(session: Session, remote: Remote, ages: _Ages, *, dry_run: bool) -> 
     raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
 
 
-# ---- what is needed ---------------------------------------------------------------------------------
-
-
-def _survey(session: Session, remote: Remote, files: RemoteFiles) -> _Survey:
-    """Read everything that decides: the log to its end, every live manifest, every index, a listing.
-
-    The listing comes before the parts of drafts are read: what a part names was there before it.
-    *files* keeps what was needed before: too much is kept then, never too little.
-    """
-    while True:
-        fetch(session, remote.name)
-        head = remote.head()
-        remote.read_indexes(condemned=True)
-        files.stand(remote.transport.list_files("packs"))
-        indexes = remote.transport.list_files("index")
-        roots, spared = _open_parts(session, remote)
-        files.need(bytes.fromhex(digest) for digest in _named(remote))
-        for root, what in _live(remote, roots):
-            if root not in files.roots:
-                files.need(_objects(session, remote, root, what, files.roots))
-                files.roots.append(root)
-        files.settle()
-        if remote.head() == head:  # another process of this repository may have read on meanwhile
-            return _Survey(head, files, indexes, spared)
-
-
-def _named(remote: Remote) -> Iterator[Digest]:
-    """Descriptions, metadata, run details and metrics that names point at, deleted versions' too: they are small."""
-    for table, column in (
-        ("artifact", "description"),
-        ("version", "description"),
-        ("version", "metadata"),
-        ("run", "details"),
-        ("run", "metrics"),
-    ):
-        rows = remote.connection.execute(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
-        yield from (row[0] for row in rows.fetchall())
-
-
-def _open_parts(session: Session, remote: Remote) -> tuple[list[Digest], set[str]]:
-    """Manifests in open drafts that many build, and the files that their index files name (protocol P10)."""
-    roots: list[Digest] = []
-    files: set[str] = set()
-    for row in remote.rows.find("draft", state=OPEN):
-        parts = Parts(remote.transport, row["id"])
-        listing = parts.listing()
-        place = Origin(session, remote)
-        roots += [attempt.root for attempt in place.bring(parts, listing)]
-        files |= place.files()
-    return roots, files
-
-
-def _live(remote: Remote, parts: Iterable[Digest]) -> list[tuple[Digest, str]]:
-    """Every live manifest of the remote's log, and those of *parts*, with what it is for people."""
-    rows = remote.connection.execute(
-        "SELECT v.digest, coalesce(a.name, a.id), v.number FROM version v JOIN artifact a ON a.id = v.artifact"
-        " WHERE v.live = 1 ORDER BY v.artifact, v.number"
-    ).fetchall()
-    live = [(str(digest), f"'{name}:v{number}'") for digest, name, number in rows]
-    return [*live, *((root, "a part of a version that many build") for root in parts)]
-
-
-def _objects(session: Session, remote: Remote, root: Digest, what: str, seen: list[Digest]) -> Iterator[bytes]:
-    """Every object of one manifest apart from what the last of *seen* share; one that cannot be read stops all."""
-    try:
-        for found, _ in new_objects(root, seen[-2:], session.node):
-            yield bytes.fromhex(found)
-    except (MissingObject, RemoteMissing, Corrupt) as error:
-        raise Corrupt(
-            f"{what} cannot be read ({error.message}): nothing was condemned",
-            hint=f"run 'avc fsck {remote.name} --repair' first",
-        ) from error
-
-
 # ---- condemning ---------------------------------------------------------------------------------------
 
 
@@ -278,7 +187,7 @@ def _condemn(
 ) -> tuple[int | None, _Plan]:
     """Create the entry that condemns; (its number or None, what it says)."""
     for attempt in range(_TRIES):
-        survey = _survey(session, remote, files)
+        survey = take_survey(session, remote, files)
         plan = _plan(remote, survey, ages, rewrite=attempt < _NO_REWRITE)
         if dry_run or not (plan.gone or plan.indexes):
             return None, plan
@@ -302,7 +211,7 @@ def _condemn(
     raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
 
 
-def _plan(remote: Remote, survey: _Survey, ages: _Ages, *, rewrite: bool) -> _Plan:
+def _plan(remote: Remote, survey: Survey, ages: _Ages, *, rewrite: bool) -> _Plan:
     plan, spared = _Plan(), survey.spared
     plan.gone += [RemovedFile(f.name, f.size, UNNEEDED) for f in survey.files.unused() if f.name not in spared]
     for unnamed in survey.files.unnamed():
@@ -333,7 +242,7 @@ def _plan(remote: Remote, survey: _Survey, ages: _Ages, *, rewrite: bool) -> _Pl
     return plan
 
 
-def _replaced(remote: Remote, survey: _Survey, ages: _Ages) -> list[str]:
+def _replaced(remote: Remote, survey: Survey, ages: _Ages) -> list[str]:
     """Index files that a merged one replaced longer ago than the grace.
 
     A merged one leaves out what stood in condemned files. As long as such a file stands, what was
@@ -397,7 +306,7 @@ def _append(
 
 
 def _settle(
-    survey: _Survey, ages: _Ages, landed: Mapping[int, float]
+    survey: Survey, ages: _Ages, landed: Mapping[int, float]
 ) -> tuple[list[tuple[str, int]], list[tuple[int, int, float]], set[str]]:
     """(files to remove with their bytes, (files, bytes, until) that wait for the grace, files spared)."""
     last = survey.files.last_copies()
@@ -425,7 +334,7 @@ def _remove(session: Session, remote: Remote, files: list[tuple[str, int]]) -> N
     session.progress.finish()
 
 
-def _clean(remote: Remote, survey: _Survey, ages: _Ages, landed: Mapping[int, float]) -> None:
+def _clean(remote: Remote, survey: Survey, ages: _Ages, landed: Mapping[int, float]) -> None:
     """Remove condemned index files, what probes left, and the parts of drafts that have ended, all past the grace.
 
     The mark ``closing.json`` of a draft stays: a writer that was paused must find it.
@@ -444,7 +353,7 @@ def _clean(remote: Remote, survey: _Survey, ages: _Ages, landed: Mapping[int, fl
             remote.transport.remove(file.name)
 
 
-def _kept(survey: _Survey, plan: _Plan, waiting: list[tuple[int, int, float]], dropped: int) -> tuple[str, ...]:
+def _kept(survey: Survey, plan: _Plan, waiting: list[tuple[int, int, float]], dropped: int) -> tuple[str, ...]:
     """Why the rest stays, a line each."""
     from artifactvc.util.text import format_size
 

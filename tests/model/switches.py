@@ -17,7 +17,7 @@ from artifactvc.core import records
 from artifactvc.core.model import Digest
 from artifactvc.core.retention import Candidate, over
 from artifactvc.errors import OutcomeUnknown, RemoteUnavailable
-from artifactvc.ops import change, commit, draft_places, fetch, gc_remote, push
+from artifactvc.ops import change, commit, draft_places, fetch, gc_remote, gc_survey, push
 from artifactvc.ops.push_plan import _Planner
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_files import RemoteFiles
@@ -28,7 +28,7 @@ Replacement = tuple[object, str, object]
 
 def gc_recheck() -> Iterable[Replacement]:
     """P1: a gc whose number was taken works out again what it condemns."""
-    survey, condemn = gc_remote._survey, gc_remote._condemn
+    survey, condemn = gc_remote.take_survey, gc_remote._condemn
     under_way: dict[int, Any] = {}  # by session: the first survey, once it is made
 
     def stale(session: Any, remote: Remote, files: RemoteFiles) -> Any:
@@ -47,7 +47,7 @@ def gc_recheck() -> Iterable[Replacement]:
         finally:
             del under_way[id(session)]
 
-    return (gc_remote, "_survey", stale), (gc_remote, "_condemn", once)
+    return (gc_remote, "take_survey", stale), (gc_remote, "_condemn", once)
 
 
 def names_all() -> Iterable[Replacement]:
@@ -137,7 +137,7 @@ def doubt() -> Iterable[Replacement]:
 
 def log_alone() -> Iterable[Replacement]:
     """P9: what is live is what the log says; a version whose time is over lives until a record ends it."""
-    live = gc_remote._live
+    live = gc_survey._live
 
     def by_the_clock(remote: Remote, parts: Iterable[Digest]) -> Any:
         from tests.model import world
@@ -150,7 +150,7 @@ def log_alone() -> Iterable[Replacement]:
         }
         return [(digest, what) for digest, what in live(remote, parts) if digest not in ended]
 
-    return (gc_remote, "_live", by_the_clock), (gc_remote, "_expire", lambda *args, **more: [])
+    return (gc_survey, "_live", by_the_clock), (gc_remote, "_expire", lambda *args, **more: [])
 
 
 def finish_check() -> Iterable[Replacement]:
@@ -172,7 +172,7 @@ def finish_check() -> Iterable[Replacement]:
 def open_drafts() -> Iterable[Replacement]:
     """P10: gc leaves what the parts of an open draft name, and their writers look once more when they are in."""
     return (
-        (gc_remote, "_open_parts", lambda session, remote: ([], set())),
+        (gc_survey, "_open_parts", lambda session, remote: ([], set())),
         (draft_places.Origin, "holds", lambda self, parts, attempt: True),
     )
 

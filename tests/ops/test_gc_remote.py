@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from artifactvc.errors import AvcError, Corrupt, ReadOnly, RemoteUnavailable
-from artifactvc.ops import gc_remote, gc_rewrite
+from artifactvc.ops import gc_remote, gc_rewrite, gc_survey
 from artifactvc.ops import push as push_module
 from artifactvc.storage.directory import DirectoryTransport
 from artifactvc.storage.transport import RemoteOptions
@@ -402,7 +402,7 @@ def test_a_restore_after_the_condemnation_stores_anew(shared, tmp_path):
 def test_the_only_copy_of_something_live_is_spared_and_reported(shared, monkeypatch):
     """Whoever broke the rules: a condemned file that holds the last copy is left alone (protocol P4)."""
     shared.pushed({"a": "1" * 5000})
-    monkeypatch.setattr(gc_remote, "_live", lambda remote, parts: [])  # a client that condemns what is needed
+    monkeypatch.setattr(gc_survey, "_live", lambda remote, parts: [])  # a client that condemns what is needed
     assert len(shared.one.gc_remote("origin").condemned) == 1
     monkeypatch.undo()
     shared.age(15 * DAY, "log")
