@@ -61,7 +61,7 @@ ROUNDS ?= 20
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 soak: $(READY)
 	@echo "soak: seed $(SEED), $(ROUNDS) times the rounds of make test"
-	AVC_SOAK=$(ROUNDS) AVC_SEED=$(SEED) $(BIN)/python -m pytest --hypothesis-seed=$(SEED) --timeout 3600 $(ARGS)
+	PYTHONHASHSEED=0 AVC_SOAK=$(ROUNDS) AVC_SEED=$(SEED) $(BIN)/python -m pytest --hypothesis-seed=$(SEED) --timeout 3600 $(ARGS)
 	@echo "soak: passed with seed $(SEED), $(ROUNDS) times the rounds"
 
 bench: $(READY)

@@ -13,7 +13,7 @@ from typing import Any
 from artifactvc.core.entries import Record
 from artifactvc.core.names import shown_number
 from artifactvc.core.results import Fetched
-from artifactvc.errors import UnknownRemote, UsageError
+from artifactvc.errors import MissingObject, UnknownRemote, UsageError
 from artifactvc.ops.session import Session, append, naming
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.remote import Remote
@@ -160,7 +160,10 @@ def _rescue(session: Session, remote: Remote) -> None:
     roots += [draft.root for draft in session.avc.drafts.all()]
     roots += [attempt.root for attempt in open_parts(session)]
     for root in roots:
-        lacking = list(missing_here(session, root))
+        try:
+            lacking = list(missing_here(session, root))
+        except MissingObject:  # its manifest is nowhere any more: a push says so, and all else can go on
+            continue
         if lacking and not remote.locate(lacking).keys() >= set(lacking):
             fetch_objects(session, lacking)
     session.index.set_meta(f"rescued {remote.id}", str(condemned))

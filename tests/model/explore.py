@@ -38,21 +38,22 @@ def explore(seed: int) -> World:
         return world
 
 
-def main(seeds: range, rule: str | None = None) -> None:
-    """Play *seeds*, without *rule* if one is given, and print what was bad, and what they did."""
-    with without(rule) if rule else contextlib.nullcontext():
-        _play(seeds)
-
-
-def _play(seeds: range) -> None:
-    bad, met = Counter[str](), Counter[str]()
+def play(seeds: range) -> tuple[list[str], Counter[str]]:
+    """Play *seeds*; what was bad, and what all of them did."""
+    bad: list[str] = []
+    met: Counter[str] = Counter()
     for seed in seeds:
         world = explore(seed)
         met.update(world.met)
-        for kind, what in world.bad.items():
-            bad[kind] += 1
-            print(f"seed {seed}: {kind}: {what}", flush=True)
-    print(f"{len(seeds)} schedules: {dict(bad) or 'nothing bad'}")
+        bad += [f"seed {seed}: {kind}: {what}" for kind, what in world.bad.items()]
+    return bad, met
+
+
+def main(seeds: range, rule: str | None = None) -> None:
+    """Play *seeds*, without *rule* if one is given, and print what was bad, and what they did."""
+    with without(rule) if rule else contextlib.nullcontext():
+        bad, met = play(seeds)
+    print("\n".join([f"{len(seeds)} schedules, {len(bad)} bad outcomes", *bad]))
     for name, count in sorted(met.items()):
         print(f"{count:8} {name}")
 

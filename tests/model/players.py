@@ -18,6 +18,11 @@ BUILT = Target("demo", "built", "dataset", "nightly")
 class Client(Player):
     """Somebody who makes versions, moves names, and shares all of it."""
 
+    @property
+    def far(self) -> bool:
+        """In every fourth schedule clones keep few bytes, build on others' versions and push late."""
+        return self.world.seed % 4 == 3
+
     def round(self) -> None:
         rng = self.rng
         if rng.random() < 0.75:
@@ -43,8 +48,10 @@ class Client(Player):
                 self.deed("fetch", self.repository.fetch)
             if rng.random() < 0.15:
                 self.deed("pull", self.repository.pull)
-            if rng.random() < 0.8:
+            if rng.random() < (0.5 if self.far else 0.8):
                 self.deed("push", self.push)
+            if rng.random() < (0.7 if self.far else 0.3):
+                self.deed("evict", lambda: self.repository.cache.cleanup(0))
         if rng.random() < 0.15:
             self.deed("gc here", lambda: self.repository.gc(grace="0s"))
 
@@ -59,7 +66,7 @@ class Client(Player):
         if dead and rng.random() < 0.25:  # what was deleted is made again
             objects = set(rng.choice(dead))
         live = self.versions(live=True)
-        if live and rng.random() < 0.35:
+        if live and rng.random() < (0.7 if self.far else 0.35):
             base = rng.choice(live)
             objects = set(rng.sample(sorted(objects), rng.randint(0, 1)))
         aliases = ["best"] if rng.random() < 0.3 else []
@@ -68,7 +75,7 @@ class Client(Player):
         tags = [self.name] if rng.random() < 0.2 else []
         options = CommitOptions(metadata=metadata, aliases=aliases, tags=tags, ttl=ttl)
         made = commit(self.repository, objects, options, base)
-        stored = {digest_bytes(content(number)) for number in objects} | {made}
+        stored = {digest_bytes(content(number)) for number in objects} | ({made} - {base})
         world.commits[self.name, made] = Made(world.scheduler.steps, frozenset(stored))
         world.contents[made] = frozenset(objects) | (world.contents[base] if base != EMPTY else frozenset())
 
@@ -135,7 +142,9 @@ class Client(Player):
         self.repository.session.remote("origin").transport.sent = 0  # type: ignore[attr-defined]
         try:
             self.repository.push()
-        except AliasConflict:
+        except AliasConflict as error:
+            if "'latest'" in error.message:
+                self.world.fault("refused", f"{self.name}: {error.message}")
             force = self.rng.random() < 0.5
             self.repository.push(force=force, except_aliases=not force)
         except Conflict:

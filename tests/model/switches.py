@@ -17,7 +17,7 @@ from artifactvc.core import records
 from artifactvc.core.model import Digest
 from artifactvc.core.retention import Candidate, over
 from artifactvc.errors import OutcomeUnknown, RemoteUnavailable
-from artifactvc.ops import change, commit, draft_places, fetch, gc_remote, gc_survey, push
+from artifactvc.ops import cache, change, commit, draft_places, fetch, gc_remote, gc_survey, push
 from artifactvc.ops.push_plan import _Planner
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_files import RemoteFiles
@@ -67,14 +67,13 @@ def names_all() -> Iterable[Replacement]:
 
 def condemned_is_dead() -> Iterable[Replacement]:
     """P2, P4: a condemned copy is none, though its file is still there."""
-    query = Remote._query
+    locate = Remote.locate
 
-    def also_condemned(self: Remote, digests: Iterable[Digest], *, condemned: bool) -> dict[Digest, Any]:
+    def also_condemned(self: Remote, digests: Iterable[Digest]) -> dict[Digest, Any]:
         wanted = list(digests)
-        found = query(self, wanted, condemned=condemned)
-        return found if condemned else {**query(self, wanted, condemned=True), **found}
+        return {**self.locate_condemned(wanted), **locate(self, wanted)}
 
-    return ((Remote, "_query", also_condemned),)
+    return ((Remote, "locate", also_condemned),)
 
 
 def revive_check() -> Iterable[Replacement]:
@@ -116,6 +115,25 @@ def rescue() -> Iterable[Replacement]:
     return ((fetch, "_rescue", lambda session, remote: None),)
 
 
+def evict_safe() -> Iterable[Replacement]:
+    """P7: evicted is only what a live version needs, in a log read just now, and nothing unpushed here."""
+    claims = cache._claims
+
+    def careless(session: Any, failed: Any, grace: Any) -> Any:
+        found = claims(session, failed, grace)
+        for name in session.avc.remotes:
+            here = session.remote(name).located_here([key.hex() for key in found.needed | found.pinned])
+            found.held |= {bytes.fromhex(digest) for digest in here}
+        found.pinned, found.alone = set(), set()
+        return found
+
+    return (
+        (cache, "_claims", careless),
+        (cache, "_refresh", lambda session: {}),
+        (cache, "_newer", lambda session, failed: []),
+    )
+
+
 def doubt() -> Iterable[Replacement]:
     """P8: after a doubtful answer the entry is read back and compared."""
     create = push.create_entry
@@ -155,15 +173,16 @@ def log_alone() -> Iterable[Replacement]:
 
 def finish_check() -> Iterable[Replacement]:
     """P10: who finishes sees that every object has a copy, like who pushes."""
-    deliver, lacking = draft_places.Origin.deliver, draft_places.Origin._lacking
+    deliver, locate = draft_places.Origin.deliver, Remote.locate
 
     def unchecked(self: Any, root: Digest, objects: Iterable[Digest], live: Sequence[Digest]) -> None:
-        def own_only(self: Any, digests: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
-            wanted = dict(digests)
-            known = set(self._places) | set(self._remote.locate_condemned(list(wanted)))
-            return {digest: size for digest, size in lacking(self, wanted.items()).items() if digest not in known}
+        remote = self._remote
 
-        with mock.patch.object(draft_places.Origin, "_lacking", own_only):
+        def also_condemned(digests: Iterable[Digest]) -> dict[Digest, Any]:
+            wanted = list(digests)
+            return {**remote.locate_condemned(wanted), **locate(remote, wanted)}
+
+        with mock.patch.object(remote, "locate", also_condemned), mock.patch.object(self, "_condemned", set):
             deliver(self, root, objects, live)
 
     return ((draft_places.Origin, "deliver", unchecked),)
@@ -238,7 +257,15 @@ def never_reuse() -> Iterable[Replacement]:
 
 def latest_follows() -> Iterable[Replacement]:
     """N4: `latest` follows the log and is no alias that could conflict."""
-    plan, alias = commit._records, _Planner._alias
+    plan, alias, point, version = commit._records, _Planner._alias, records._point, records._ACTIONS["version"]
+
+    def stays(rows: Any, artifact: str, name: str, digest: Digest, context: Any) -> None:
+        if name != "latest":
+            point(rows, artifact, name, digest, context)
+
+    def alone(rows: Any, record: Any, context: Any) -> None:
+        with mock.patch.object(records, "_point", stays):
+            version(rows, record, context)
 
     def with_latest(session: Any, draft: Any, *args: Any) -> Any:
         made = plan(session, draft, *args)
@@ -252,7 +279,11 @@ def latest_follows() -> Iterable[Replacement]:
             raise self._alias_conflict(record, there)
         return alias(self, record)
 
-    return (commit, "_records", with_latest), (_Planner, "_alias", like_others)
+    return (
+        (records, "_ACTIONS", {**records._ACTIONS, "version": alone}),
+        (commit, "_records", with_latest),
+        (_Planner, "_alias", like_others),
+    )
 
 
 def by_digest() -> Iterable[Replacement]:
@@ -284,8 +315,8 @@ def by_digest() -> Iterable[Replacement]:
 RULES: dict[str, Callable[[], Iterable[Replacement]]] = {
     rule.__name__: rule
     for rule in (
-        gc_recheck, names_all, condemned_is_dead, revive_check, live_only, partial, rescue, doubt, log_alone,
-        finish_check, open_drafts, one_entry, renumber, never_reuse, latest_follows, by_digest,
+        gc_recheck, names_all, condemned_is_dead, revive_check, live_only, partial, rescue, evict_safe, doubt,
+        log_alone, finish_check, open_drafts, one_entry, renumber, never_reuse, latest_follows, by_digest,
     )
 }  # fmt: skip
 

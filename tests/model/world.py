@@ -24,7 +24,6 @@ from unittest import mock
 
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import (
-    AliasConflict,
     AvcError,
     Conflict,
     MissingObject,
@@ -291,8 +290,6 @@ class Player:
             work()
         except EXPECTED as error:
             world.met[f"{name}: {type(error).__name__}"] += 1
-            if isinstance(error, AliasConflict) and "'latest'" in error.message:
-                world.fault("refused", f"{self.name}: {error.message}")
             return False
         except AvcError as error:
             world.fault("error", f"{self.name}, {name}: {type(error).__name__}: {error.message}")
