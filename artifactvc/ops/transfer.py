@@ -73,7 +73,8 @@ def fetch_objects(session: Session, digests: Iterable[Digest]) -> set[Digest]:
             failed = error
             got |= session.avc.store.has(left)  # what came before it failed is here
             if isinstance(error, Corrupt):
-                damage.append(f"{error.message}; another remote has a sound copy: run 'avc fsck {remote.name} --repair'")
+                mend = f"run 'avc fsck {remote.name} --repair'"
+                damage.append(f"{error.message}; another remote has a sound copy: {mend}")
             if isinstance(error, RemoteUnavailable):
                 session.unreachable[remote.name] = error
     if failed is not None and wanted - got:

@@ -10,13 +10,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
 from artifactvc.errors import Corrupt, ReadOnly, RemoteMissing, RemoteRefused, RemoteUnavailable
 from artifactvc.storage.loose import WINDOW, clone, copy_range
 from artifactvc.storage.transport import Advance, Listing, RemoteOptions, Stored, check_name, is_name, no_advance
 from artifactvc.util.files import create_once, make_directories, storage_error, sync_directory, temporary, write_all
+
+T = TypeVar("T")
+
+#: How often a directory that others remove is made again.
+_TRIES: Final = 8
 
 
 class DirectoryTransport(Listing):
@@ -68,16 +74,26 @@ class DirectoryTransport(Listing):
                 ) from error
             raise storage_error(error, self.url) from error
 
-    def _directory(self, path: Path) -> None:
-        """Make the directory of *path*; the directory above the remote must be there: a mount may be gone."""
+    def _ready(self) -> None:
+        """Make ``tmp/``; the directory above the remote must be there: a mount may be gone."""
         if not self.root.is_dir() and not self.root.parent.is_dir():
             raise RemoteUnavailable(
                 f"the remote's directory '{self.url}' is not there, nor the one above it", hint="make it, or mount it"
             )
-        if not path.parent.is_dir():
-            make_directories(path.parent)
         if not self._tmp.is_dir():
             make_directories(self._tmp)
+
+    def _in_its_directory(self, path: Path, deed: Callable[[], T]) -> T:
+        """What *deed* returns, the directory of *path* made; again where somebody's ``remove`` takes that away."""
+        for attempt in range(_TRIES):
+            try:
+                if not path.parent.is_dir():
+                    make_directories(path.parent)
+                return deed()
+            except FileNotFoundError:
+                if attempt + 1 == _TRIES:
+                    raise
+        raise AssertionError("unreachable")
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -138,7 +154,7 @@ class DirectoryTransport(Listing):
         """Store a file whole."""
         path = self._path(name)
         with self._writing():
-            self._directory(path)
+            self._ready()
             staged = temporary(self._tmp, "up")
             fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
@@ -151,7 +167,7 @@ class DirectoryTransport(Listing):
                     finally:
                         os.close(given)
                 os.fsync(fd)
-                os.rename(staged, path)
+                self._in_its_directory(path, lambda: os.rename(staged, path))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(staged)
@@ -183,11 +199,11 @@ class DirectoryTransport(Listing):
         """Create a file unless it exists."""
         path = self._path(name)
         with self._writing():
-            self._directory(path)
-            return create_once(path, data, via=self._tmp)
+            self._ready()
+            return self._in_its_directory(path, lambda: create_once(path, data, via=self._tmp))
 
     def remove(self, name: str) -> None:
-        """Remove a file, and its directory if that is now empty and was for it alone."""
+        """Remove a file, and its directory if that is now empty: who is about to write there makes it again."""
         with self._writing():
             path = self._path(name)
             path.unlink(missing_ok=True)

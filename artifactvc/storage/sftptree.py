@@ -12,12 +12,16 @@ import posixpath
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from artifactvc.errors import AvcError, RemoteUnavailable, StorageError
 from artifactvc.storage import sftpwire
 from artifactvc.storage.sftpwire import NO_SUCH_FILE, Status, Wire
 from artifactvc.storage.transport import Advance, no_advance
 from artifactvc.util.rate import Rate
+
+#: How often what others remove under our hands is made again.
+_TRIES: Final = 8
 
 
 @dataclass
@@ -110,7 +114,7 @@ class Tree:
 
     def _place_at(self, wire: Wire, staged: str, path: str) -> None:
         """Give an upload its name; what stands there from another try goes."""
-        for attempt in range(2):
+        for attempt in range(_TRIES):
             try:
                 if sftpwire.REPLACE in wire.offers:
                     wire.extended(sftpwire.REPLACE, staged, path)
@@ -118,7 +122,7 @@ class Tree:
                     wire.rename(staged, path)
                 return
             except Status as status:
-                if attempt:
+                if attempt and (status.code != NO_SUCH_FILE or attempt + 1 == _TRIES):
                     raise
                 if status.code == NO_SUCH_FILE:
                     self.made.clear()
@@ -145,7 +149,7 @@ class Tree:
 
     def name_once(self, wire: Wire, staged: str, path: str) -> bool:
         """Give *staged* a name unless that is taken; whether it has it now. One of racing callers does this."""
-        for attempt in range(2):
+        for attempt in range(_TRIES):
             try:
                 if self.links(wire):
                     wire.extended(sftpwire.LINK, staged, path)
@@ -155,7 +159,7 @@ class Tree:
             except Status as status:
                 if wire.stat(path) is not None:
                     return False
-                if attempt:
+                if attempt and (status.code != NO_SUCH_FILE or attempt + 1 == _TRIES):
                     raise
                 if status.code == NO_SUCH_FILE:
                     self.made.clear()
@@ -190,11 +194,15 @@ class Tree:
                         f"the remote's directory '{self._url}' is not there, nor the one above it",
                         hint="make it, or mount it",
                     )
-                try:
-                    wire.make_directory(directory)
-                except Status:
-                    if wire.stat(directory) is None:  # nobody else has made it meanwhile
-                        raise
+                for attempt in range(_TRIES):
+                    try:
+                        wire.make_directory(directory)
+                    except Status:
+                        if wire.stat(directory) is None:  # nobody else has made it meanwhile, or it is gone again
+                            if attempt + 1 == _TRIES:
+                                raise
+                            continue
+                    break
                 self.sync_directory(wire, above)
             self.made.add(directory)
 

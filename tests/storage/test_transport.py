@@ -575,6 +575,28 @@ def test_many_threads_share_a_transport(place, tmp_path, rng):
         assert all(pool.map(one, range(12)))
 
 
+def test_a_directory_that_others_remove_is_made_again(place):
+    """Who removes the last file below a name takes the directory along: nobody who is about to write there fails."""
+    transport, errors = place.open(), []
+
+    def come_and_go(thread: int) -> None:
+        try:
+            for i in range(30):
+                transport.upload(f"probe/{thread}-{i}", b"x")
+                transport.remove(f"probe/{thread}-{i}")
+                assert transport.create(f"probe/c{thread}-{i}", b"x")
+                transport.remove(f"probe/c{thread}-{i}")
+        except BaseException as error:  # noqa: BLE001  told in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("kind", ["directory", "sftp", "sftp-bare"])
 def test_what_a_killed_push_left_is_dropped(kind, request):
