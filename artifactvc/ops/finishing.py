@@ -18,7 +18,7 @@ from artifactvc.core.manifest import find_many, walk
 from artifactvc.core.model import EMPTY, Digest, Root
 from artifactvc.core.parts import FINISHED, Ending, Target, Texts, build_union, finishing, merged_texts, opening
 from artifactvc.core.records import holder, resolve
-from artifactvc.errors import Conflict, OutcomeUnknown, StorageError, WaitTimeoutError
+from artifactvc.errors import BadIndex, Conflict, OutcomeUnknown, RemoteMissing, StorageError, WaitTimeoutError
 from artifactvc.ops import runs, versions
 from artifactvc.ops.draft_parts import TRIES, UNANSWERED, DraftState, Part, check_type, current, draft_at, over
 from artifactvc.ops.draft_places import DraftPlace
@@ -71,7 +71,13 @@ def finish_draft(session: Session, place: DraftPlace, wish: Wish, own: Digest) -
             return _ended(session, wish, own, now)
         listing = parts.listing()
         if merged is None or merged.listing != listing:
-            merged = _merge(session, place, parts, wish, own, listing)
+            try:
+                merged = _merge(session, place, parts, wish, own, listing)
+            except (BadIndex, RemoteMissing):  # somebody else may have ended the draft, and gc removed its parts
+                place.read()
+                if not draft_at(place, wish.target, draft.generation).over:
+                    raise
+                continue
         if _land(session, place, parts, wish, draft, merged):
             return _version(session, draft_at(place, wish.target, draft.generation))
     raise StorageError(f"parts of '{wish.target.name}' keep coming while it is finished", hint="finish when all are in")
