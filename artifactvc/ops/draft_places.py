@@ -40,6 +40,7 @@ from artifactvc.ops.sending import send_objects
 from artifactvc.ops.session import Session, append, storing
 from artifactvc.ops.transfer import require_objects
 from artifactvc.ops.trusted import trusted
+from artifactvc.storage.incoming import check_object
 from artifactvc.storage.packs import SMALL, decode_object
 from artifactvc.storage.parts import Listing, Parts, local_parts
 from artifactvc.storage.remote import Remote
@@ -326,7 +327,8 @@ class Origin:
                 staged = temporary(session.avc.staging, "down")
                 try:
                     transport.download(f"packs/{place.file}", staged, place.length)
-                    writer.adopt_object(staged, place.digest)
+                    check_object(staged, place.digest, f"'{place.file}' of remote '{self._remote.name}'")
+                    writer.take_object(staged, place.digest)
                 finally:
                     staged.unlink(missing_ok=True)
                 got.add(place.digest)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from artifactvc.core.entries import MAX_INDEX_BYTES, entry_digest
 from artifactvc.core.model import EMPTY, Digest
@@ -21,6 +21,7 @@ from artifactvc.errors import AvcError, BadPack, Corrupt, MissingObject, RemoteM
 from artifactvc.ops.complete import batches
 from artifactvc.ops.findings import Check, read_files, replace_file
 from artifactvc.ops.session import storing
+from artifactvc.storage.incoming import check_object
 from artifactvc.storage.kept import kept_index
 from artifactvc.storage.packs import MAGIC, RAW, PackRow, decode_object, pack_end
 from artifactvc.storage.parts import Parts
@@ -31,6 +32,9 @@ from artifactvc.storage.transport import Transport
 from artifactvc.util.files import temporary
 from artifactvc.util.hashing import StreamDigest, digest_bytes
 from artifactvc.util.text import parse_time
+
+if TYPE_CHECKING:
+    from artifactvc.storage.writer import StoreWriter
 
 _WORKERS: Final = 6
 _WINDOW: Final = 8 << 20
@@ -168,7 +172,7 @@ def bring(check: Check, digests: Iterable[Digest], *, nodes: bool = False) -> No
             left = [digest for digest in left if digest not in got and copies[digest]]
 
 
-def _read_copies(check: Check, chosen: list[tuple[int, Place]], writer: Any, *, nodes: bool) -> set[Digest]:
+def _read_copies(check: Check, chosen: list[tuple[int, Place]], writer: StoreWriter, *, nodes: bool) -> set[Digest]:
     got: set[Digest] = set()
     small: list[tuple[int, Place]] = []
     for serial, place in chosen:
@@ -176,7 +180,8 @@ def _read_copies(check: Check, chosen: list[tuple[int, Place]], writer: Any, *, 
             staged = temporary(check.session.avc.staging, "down")
             try:
                 check.transport.download(f"packs/{place.file}", staged, place.length)
-                writer.adopt_object(staged, place.digest)
+                check_object(staged, place.digest, f"'{place.file}' of remote '{check.kept.name}'")
+                writer.take_object(staged, place.digest)
                 got.add(place.digest)
             except (Corrupt, RemoteMissing):
                 check.scratch.spoil([(place.digest, serial, _damaged(place.digest))])

@@ -27,6 +27,7 @@ from artifactvc.util.text import now
 
 if TYPE_CHECKING:
     from artifactvc.storage.remote import Remote
+    from artifactvc.storage.writer import StoreWriter
 
 
 FetchObjects = Callable[["Session", Iterable[Digest]], set[Digest]]
@@ -194,7 +195,7 @@ def looking(session: Session) -> Iterator[None]:
 
 
 @contextmanager
-def storing(session: Session) -> Iterator[Any]:
+def storing(session: Session) -> Iterator[StoreWriter]:
     """A store writer under the shared lock; what it put is durable when the block ends.
 
     For callers that name what they stored afterwards, the lock must last longer: they

@@ -167,7 +167,7 @@ class _Intake:
 
     def __init__(self, session: Session) -> None:
         self._session, self._held = session, 0
-        self._writer: Any = session.avc.writer()
+        self._writer = session.avc.writer()
 
     def objects(self, run: Run, found: Sequence[tuple[Digest, bytes]]) -> None:
         """Objects that came in a range."""

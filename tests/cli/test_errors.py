@@ -35,6 +35,8 @@ TAG_RULE = "use letters, digits, '_' and '-', words parted by single spaces"
 USER_RULE = "use 1 to 200 characters, not only spaces, without control characters"
 AS_ROOT = os.geteuid() == 0
 
+KINDS = "use a directory, s3://, gs:// or az:// with bucket and path, sftp://HOST/PATH, or https:// to read only"
+
 
 # ---- no repository, unknown names -----------------------------------------------------------------------
 
@@ -499,7 +501,7 @@ def test_wrong_shell(bare, shell):
         (["-C", "nowhere", "status"], "cannot go to 'nowhere': no such file or directory", "check -C"),
         (["-C", "data/a.txt", "status"], "cannot go to 'data/a.txt': not a directory", "check -C"),
         (["remote", "add", "x", "ftp://host/x"], "'ftp://' is not a kind of remote that this version can reach",
-         "use a directory, or s3://, gs:// or az:// with bucket and path"),
+         KINDS),
         (["remote", "add", "x", "https://me:secret@host/x"], "a remote's address cannot hold a password",
          "use the credentials file, a profile or the environment"),
         (["config", "set", "gc.grase", "1d"], "no setting 'gc.grase'", "did you mean 'gc.grace'?"),
@@ -533,9 +535,21 @@ NOTHING = "names nothing"
         (["artifact", "get", "data", "--root", ""], "directory", "leave it out, or write '.' for where you are"),
         (["checkout", "data", ""], "destination", "leave it out, or write '.' for where you are"),
         (["init", ""], "directory", "leave it out, or write '.' for where you are"),
-        (["remote", "add", "x", ""], "address", "name a directory, or s3://bucket/path"),
-        (["remote", "set-url", "origin", ""], "address", "name a directory, or s3://bucket/path"),
-        (["clone", ""], "address", "name a directory, or s3://bucket/path"),
+        (
+            ["remote", "add", "x", ""],
+            "address",
+            KINDS,
+        ),
+        (
+            ["remote", "set-url", "origin", ""],
+            "address",
+            KINDS,
+        ),
+        (
+            ["clone", ""],
+            "address",
+            KINDS,
+        ),
     ],
 )
 def test_empty_words_name_nothing(data, argv, what, hint):

@@ -137,6 +137,8 @@ OURS = [
     errors.ArtifactStatusError("not now", name="version", hint="h"),
     errors.ArtifactNotLoggedError("Artifact.version"),
     errors.ArtifactFinalizedError("Artifact.add_file"),
+    errors.UnknownOperation("0a1b2c3", elsewhere=True),
+    errors.Collected("0a" * 32, "'data:v0'", ["a", "b"], 9),
 ]
 
 
