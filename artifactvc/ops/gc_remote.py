@@ -15,10 +15,12 @@ from files that no entry names. What cannot be read stops all before anything is
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest, is_stored_name
@@ -38,6 +40,7 @@ from artifactvc.storage.remote_files import RemoteFiles
 from artifactvc.storage.remote_index import encode_places
 from artifactvc.util import backoff
 from artifactvc.util.text import format_time, parse_duration, parse_time
+from artifactvc.util.threads import Stop, in_threads
 
 #: How often a collection whose number was taken is worked out again.
 _TRIES: Final = 20
@@ -45,6 +48,8 @@ _TRIES: Final = 20
 _NO_REWRITE: Final = 4
 #: Names that one entry condemns: it stays below 1 MiB.
 _NAMES: Final = 5000
+#: Files that are removed at once.
+_REMOVED_AT_ONCE: Final = 16
 #: A local clock further off than this from the storage's is not trusted with ages (protocol P9).
 _CLOCKS: Final = timedelta(hours=1)
 
@@ -105,8 +110,8 @@ def collect_remote(
     removed, waiting, spared = _settle(survey, ages, landed)
     dropped = 0
     if not dry_run:
-        _remove(session, remote, removed)
-        _clean(remote, survey, ages, landed)
+        gone = [f"packs/{file}" for file, _ in removed]
+        _remove(session, remote, gone + _leftovers(remote, survey, ages, landed))
         dropped = remote.transport.drop_unfinished(ages.now - ages.grace.total_seconds()) if ages.trusted else 0
     return CollectedRemote(
         name,
@@ -326,31 +331,33 @@ def _settle(
     return over, until, spared
 
 
-def _remove(session: Session, remote: Remote, files: list[tuple[str, int]]) -> None:
-    session.progress.start("Removing", total=len(files), unit="files")
-    for name, _ in files:
-        remote.transport.remove(f"packs/{name}")
-        session.progress.advance(1)
+def _remove(session: Session, remote: Remote, names: Sequence[str]) -> None:
+    """Remove files, several at once: each is a request of its own."""
+    session.progress.start("Removing", total=len(names), unit="files")
+    jobs = (partial(remote.transport.remove, name) for name in names)
+    with contextlib.closing(in_threads(jobs, _REMOVED_AT_ONCE, Stop())) as removed:
+        for _ in removed:
+            session.progress.advance(1)
     session.progress.finish()
 
 
-def _clean(remote: Remote, survey: Survey, ages: _Ages, landed: Mapping[int, float]) -> None:
-    """Remove condemned index files, what probes left, and the parts of drafts that have ended, all past the grace.
+def _leftovers(remote: Remote, survey: Survey, ages: _Ages, landed: Mapping[int, float]) -> list[str]:
+    """Condemned index files, what probes left, and the parts of drafts that have ended, all past the grace.
 
     The mark ``closing.json`` of a draft stays: a writer that was paused must find it.
     """
+    found = []
     for file in survey.indexes:
         row = remote.rows.get("condemned", condemned_index(file.name.removeprefix("index/")))
         if row is not None and row["entry"] in landed and ages.over(landed[row["entry"]]):
-            remote.transport.remove(file.name)
-    for file in remote.transport.list_files("probe"):
-        if ages.over(file.modified):
-            remote.transport.remove(file.name)
+            found.append(file.name)
+    found += [file.name for file in remote.transport.list_files("probe") if ages.over(file.modified)]
     states = {row["id"]: row["state"] for row in remote.rows.find("draft")}
     for file in remote.transport.list_files("drafts") if states else ():
         ended = states.get(file.name.split("/")[1], OPEN) != OPEN
         if ended and ages.over(file.modified) and not file.name.endswith("/closing.json"):
-            remote.transport.remove(file.name)
+            found.append(file.name)
+    return found
 
 
 def _kept(survey: Survey, plan: _Plan, waiting: list[tuple[int, int, float]], dropped: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -571,6 +572,25 @@ def test_what_no_entry_could_name_is_left(shared, name):
     assert shared.one.gc_remote("origin", grace="0s").condemned == ()
     assert stray.exists()
     assert shared.rebuilt("data:v0") == {"a": b"1"}
+
+
+def test_several_files_are_removed_at_once(shared, monkeypatch):
+    """Each is a request of its own: thousands one by one would take an hour on a far server."""
+    for number in range(4):
+        shared.pushed({f"{number}": f"{number}"})
+    for number in range(4):
+        shared.one.delete(f"data:v{number}", delete_aliases=True)
+    shared.one.push()
+    real, both = DirectoryTransport.remove, threading.Barrier(2)
+
+    def remove(self: DirectoryTransport, name: str) -> None:
+        if name.startswith("packs/"):
+            both.wait(timeout=30)
+        real(self, name)
+
+    monkeypatch.setattr(DirectoryTransport, "remove", remove)
+    assert len(shared.one.gc_remote("origin", grace="0s").removed) == 4
+    assert shared.files() == set()
 
 
 # ---- real buckets --------------------------------------------------------------------------------------------
