@@ -28,6 +28,7 @@ class Trouble(enum.Enum):
     TAKEN = "the object is there already"
     CONFLICT = "another request for this object is under way"
     REFUSED = "these credentials may not"
+    WRONG = "these credentials are not good for anything"
     NO_CREDENTIALS = "there are none"
     EXPIRED = "they were good once"
     SILENT = "no answer, or one that says to try again: the request may have been carried out"

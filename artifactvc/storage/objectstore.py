@@ -100,7 +100,7 @@ class ObjectStore(Listing):
         return self._now.small.run(lambda: self._whole(name, limit))
 
     def read_many(self, names: Sequence[str], *, limit: int) -> list[bytes | None]:
-        """Whole files; 403 means "not there" to who may not list (protocol R2)."""
+        """Whole files; 403 means "not there" to who may not list (protocol R2), unless it is the credentials' fault."""
 
         def one(name: str) -> bytes | None:
             try:
@@ -299,7 +299,7 @@ def explain(place: ObjectPlace, error: ClientError, name: str = "") -> AvcError:
         case Trouble.EXPIRED:
             kind, text = RemoteRefused, f"the credentials for '{place.url}' have expired{more}"
             hint = place.sign_in_again
-        case Trouble.REFUSED:
+        case Trouble.REFUSED | Trouble.WRONG:
             kind, text = RemoteRefused, f"{what} refuses these credentials{more}"
             hint = f"check the credentials and the {place.holder}'s policy"
         case Trouble.SILENT:

@@ -30,6 +30,8 @@ _DAY: Final = timedelta(days=1)
 _ATTRIBUTES: Final = {"Cache-Control": IMMUTABLE}
 _CODES: Final = {
     **dict.fromkeys(("NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"), Trouble.NO_BUCKET),
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), Trouble.WRONG),  # S3
+    **dict.fromkeys(("RequestTimeTooSkewed", "AuthenticationFailed", "authError"), Trouble.WRONG),  # S3, Azure, Google
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"), Trouble.EXPIRED),
     **dict.fromkeys(("SlowDown", "RequestTimeout", "Throttling", "ServerBusy", "InternalError"), Trouble.SILENT),
     "BlobAlreadyExists": Trouble.TAKEN,

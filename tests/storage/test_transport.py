@@ -803,6 +803,7 @@ def test_a_directory_that_may_not_be_used(nobody):
 SECRET = "a-secret-that-nobody-may-see-0123456789ab"
 FORBIDDEN: list[Callable[[Transport], object]] = [
     lambda transport: transport.read("avc.json", limit=9),
+    lambda transport: transport.read_many(["log/1"], limit=9),
     lambda transport: transport.upload("packs/a.pack", b"1"),
     lambda transport: transport.create("log/1", b"1"),
     probe,
