@@ -197,7 +197,8 @@ def test_a_wrong_command_line_does_not_parse():
 #: What differs from run to run, and what stands for it on both sides: times, and sizes of what was compressed.
 _VARIES = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d\.\d+Z)?"), "<time>"),
-    (re.compile(r"((?:sent|fetched) \d+ objects?) \([0-9.]+ [KM]?i?B\)"), r"\1 (<size>)"),
+    (re.compile(r"(took back|avc undo) [0-9a-f]{12}"), r"\1 <id>"),
+    (re.compile(r"((?:checked|sent|fetched) (?:\d+ versions, )?\d+ objects?) \([0-9.]+ [KM]?i?B\)"), r"\1 (<size>)"),
 ]
 
 
