@@ -83,7 +83,7 @@ def evict(store: Store, going: set[bytes], held: Iterable[Copy]) -> None:
             continue
         path = store.packs.path(copy.serial)
         if stay:
-            store.uses.hand_on(copy.file, rewrite(store, copy.serial, stay), copy.used)
+            store.uses.hand_on(copy.file, rewrite(store, [copy.serial], stay), copy.used)
         else:
             store.forget_pack(copy.serial)
             store.uses.forget(copy.file)

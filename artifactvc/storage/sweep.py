@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from artifactvc.core.model import Digest
 from artifactvc.errors import AvcError
@@ -41,9 +41,14 @@ class SettleResult(NamedTuple):
     bytes: int
 
 
+#: Packs with fewer bytes are put together once there are many of them: each is a file to open and to list.
+_SMALL: Final = 1 << 20
+_MANY: Final = 64
+
+
 class _Plan(NamedTuple):
     whole: list[int]  # packs of which nothing is needed
-    rewrite: list[int]  # packs of which less than half is needed
+    rewrite: list[list[int]]  # packs that become one: of one less than half is needed, or they are many and small
     own: list[tuple[Digest, int]]
     objects: int
     bytes: int
@@ -51,7 +56,9 @@ class _Plan(NamedTuple):
 
 def _plan(store: Store, keep: set[bytes]) -> _Plan:
     whole: list[int] = []
-    rewrite: list[int] = []
+    rewrite: list[list[int]] = []
+    small: list[tuple[int, int]] = []
+    left = (0, 0)  # dead objects in packs that stay unless they are put together, and their bytes
     objects = size = 0
     for serial in store.packs.names():
         rows = store.places.pack_rows(serial)
@@ -61,12 +68,32 @@ def _plan(store: Store, keep: set[bytes]) -> _Plan:
         if len(dead) == len(rows):
             whole.append(serial)
         elif dead_bytes * 2 > total:
-            rewrite.append(serial)
+            rewrite.append([serial])
+        elif total < _SMALL:
+            small.append((serial, total - dead_bytes))
+            left = left[0] + len(dead), left[1] + dead_bytes
+            continue
         else:
             continue
         objects, size = objects + len(dead), size + dead_bytes
+    if len(small) >= _MANY:
+        rewrite += _lots(small)
+        objects, size = objects + left[0], size + left[1]
     own = [(digest, length) for digest, length in store.places.own() if bytes.fromhex(digest) not in keep]
     return _Plan(whole, rewrite, own, objects + len(own), size + sum(length for _, length in own))
+
+
+def _lots(small: list[tuple[int, int]]) -> list[list[int]]:
+    """Packs, each with the bytes that are needed of it, in lots that fill one."""
+    lots: list[list[int]] = [[]]
+    filled = 0
+    for serial, size in small:
+        if lots[-1] and filled + size > packs.TARGET:
+            lots.append([])
+            filled = 0
+        lots[-1].append(serial)
+        filled += size
+    return lots
 
 
 def plan(store: Store, keep: set[bytes]) -> SweepResult:
@@ -79,7 +106,7 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
     """Move what is not in *keep* (digests of 32 bytes) to ``trash/<label>``.
 
     A pack goes when nothing in it is needed; one of which less than half is needed is
-    written anew first.
+    written anew first, and so are many small ones, as one.
     """
     found = _plan(store, keep)
     if not (found.whole or found.rewrite or found.own):
@@ -87,12 +114,13 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
     target = store.trash_dir / label
     make_directories(target)
     names = store.packs.names()
-    for serial in found.whole + found.rewrite:
-        if serial in found.rewrite:
-            rewrite(store, serial, keep)
-        else:
-            store.forget_pack(serial)
+    for serial in found.whole:
+        store.forget_pack(serial)
         os.rename(store.packs_dir / names[serial], target / names[serial])
+    for lot in found.rewrite:
+        rewrite(store, lot, keep)
+        for serial in lot:
+            os.rename(store.packs_dir / names[serial], target / names[serial])
     store.places.drop([digest for digest, _ in found.own])
     for digest, _ in found.own:
         path = own_path(store.objects_dir, digest)
@@ -104,18 +132,21 @@ def sweep(store: Store, keep: set[bytes], label: str) -> SweepResult:
     return SweepResult(found.objects, found.bytes)
 
 
-def rewrite(store: Store, serial: int, keep: set[bytes]) -> str:
-    """Write the needed objects of a pack into a new one, durable and in place; then its rows replace the old one's.
+def rewrite(store: Store, serials: Sequence[int], keep: set[bytes]) -> str:
+    """Write the needed objects of packs into a new one, durable and in place; then its rows replace the old ones'.
 
-    Returns the new pack's name; the old file is there still, and no row speaks of it.
+    Returns the new pack's name; the old files are there still, and no row speaks of them.
     """
-    name = store.packs.name(serial)
-    rows = [row for row in store.places.pack_rows(serial) if bytes.fromhex(row.digest) in keep]
     pack = PackWriter(temporary(store.tmp, "pack"))
-    fd = os.open(store.packs_dir / name, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for row, stored in packs.iter_stored(fd, rows):
-            pack.add_stored(row, bytes(stored))
+        for serial in serials:
+            rows = [row for row in store.places.pack_rows(serial) if bytes.fromhex(row.digest) in keep]
+            fd = os.open(store.packs_dir / store.packs.name(serial), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for row, stored in packs.iter_stored(fd, rows):
+                    pack.add_stored(row, bytes(stored))
+            finally:
+                os.close(fd)
         pack.finish()
         sync_file(pack.staged)
         new = f"{secrets.token_hex(16)}.pack"
@@ -123,12 +154,11 @@ def rewrite(store: Store, serial: int, keep: set[bytes]) -> str:
     except BaseException:
         pack.discard()
         raise
-    finally:
-        os.close(fd)
     sync_directory(store.packs_dir)
     size = packs.whole_size(pack.size - len(packs.MAGIC), packs.count_rows(pack.table))
     with begin(store.places.connection):
-        store.forget_pack(serial)
+        for serial in serials:
+            store.forget_pack(serial)
         store.places.register_pack(new, pack.table, size)
     return new
 
@@ -194,7 +224,7 @@ def quarantine(store: Store, digest: Digest) -> None:
         return
     sound = {bytes.fromhex(row.digest) for row in store.places.pack_rows(location.pack) if _sound(store, row.digest)}
     if sound:
-        rewrite(store, location.pack, sound)
+        rewrite(store, [location.pack], sound)
     else:
         store.forget_pack(location.pack)
     os.rename(store.packs_dir / name, target / name)

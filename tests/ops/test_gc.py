@@ -67,3 +67,41 @@ def test_a_dry_run_says_what_would_be_moved_back(trashed):
     done = trashed.gc(grace="1h")
     assert replace(planned, dry_run=False) == done
     assert b"".join(trashed.read("data", "a")) == LARGE
+
+
+def test_many_small_packs_become_one(tmp_path):
+    """Each run writes a pack of its own; gc puts them together, and every version is as it was."""
+    made = new(tmp_path / "work")
+    rng = random.Random(3)
+    contents = [{f"f{i}": rng.randbytes(3000)} for i in range(70)]
+    for files in contents:
+        version(made, files)
+    packs = made.avc_root / "packs"
+    assert len(list(packs.iterdir())) >= 70
+    made.gc(grace="0s")
+    assert len(list(packs.iterdir())) == 1
+    made.gc(grace="0s")  # the small ones leave the trash
+    assert trash(made) == 0
+    assert made.fsck(full=True).problems == ()
+    for number in (0, 35, 69):
+        made.get(f"data:v{number}", root=tmp_path / f"out{number}")
+        wanted = {name: data for files in contents[: number + 1] for name, data in files.items()}
+        assert {path.name: path.read_bytes() for path in (tmp_path / f"out{number}").iterdir()} == wanted
+    version(made, {"last": "1"})
+    made.gc(grace="0s")
+    assert len(list(packs.iterdir())) >= 2  # a few small ones are left alone
+
+
+def test_many_small_packs_and_what_is_dead_in_them(tmp_path):
+    """What a dry run says of them is what then goes."""
+    made = new(tmp_path / "work")
+    rng = random.Random(4)
+    for i in range(70):
+        version(made, {"a": rng.randbytes(3000), f"b{i}": rng.randbytes(20_000)})
+    for i in range(40):
+        made.delete(f"data:v{i}")
+    planned = made.gc(grace="0s", dry_run=True)
+    done = made.gc(grace="0s")
+    assert replace(planned, dry_run=False) == done
+    assert done.trashed_bytes > 40 * 3000
+    assert made.fsck(full=True).problems == ()
