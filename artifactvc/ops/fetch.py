@@ -150,16 +150,13 @@ def _warnings(session: Session) -> tuple[str, ...]:
 def _rescue(session: Session, remote: Remote) -> None:
     """Bring bytes that were condemned and that unpushed work here needs and lacks, while they exist (protocol P6)."""
     from artifactvc.ops.complete import missing_here
-    from artifactvc.ops.roots import open_parts
+    from artifactvc.ops.roots import unpushed_manifests
     from artifactvc.ops.transfer import fetch_objects
 
     condemned = remote.connection.execute("SELECT count(*) FROM condemned").fetchone()[0]
     if not condemned or str(condemned) == session.index.meta(f"rescued {remote.id}"):
         return
-    roots = [digest for _, digest in provisional_numbers(session)]
-    roots += [draft.root for draft in session.avc.drafts.all()]
-    roots += [attempt.root for attempt in open_parts(session)]
-    for root in roots:
+    for root in unpushed_manifests(session):
         try:
             lacking = list(missing_here(session, root))
         except MissingObject:  # its manifest is nowhere any more: a push says so, and all else can go on

@@ -49,14 +49,16 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
 def unpushed_manifests(session: Session) -> list[Digest]:
     """Manifests that only this repository surely has: of drafts, of parts that many build, of unpushed versions.
 
-    A draft that cannot be read raises Corrupt.
+    One that was restored here counts: where it is to be pushed it is deleted, and may be
+    condemned. A draft that cannot be read raises Corrupt.
     """
     found = [draft.root for draft in session.avc.drafts.all()]
     found += [attempt.root for attempt in open_parts(session)]
     live = "provisional = 1" if session.avc.origin is not None else "live = 1"
     found += [row[0] for row in session.index.connection.execute(f"SELECT digest FROM version WHERE {live}")]
     for record in _unpushed(session):
-        if record["kind"] == "version" and is_digest(record.get("digest")) and "number" in record:
+        made = record["kind"] == "restore" or (record["kind"] == "version" and "number" in record)
+        if made and is_digest(record.get("digest")):
             found.append(record["digest"])
     return list(dict.fromkeys(found))
 

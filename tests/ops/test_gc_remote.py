@@ -400,6 +400,28 @@ def test_a_restore_after_the_condemnation_stores_anew(shared, tmp_path):
     assert shared.rebuilt("data:v0") == {"a": b"1" * 5000, "b": b"2" * 200_000}
 
 
+@pytest.mark.parametrize("how", ["restore", "undo"])
+def test_a_version_restored_elsewhere_is_brought_before_it_goes(shared, tmp_path, how):
+    """Unpushed work is what a clone without bytes has restored, too: the fetch that sees the condemnation gets them."""
+    shared.pushed({"a": "1"})
+    there = clone(shared.remote, tmp_path / "there")
+    if how == "undo":
+        there.delete("data:v0", delete_aliases=True)
+        there.push()
+        there.undo()
+    else:
+        shared.deleted("data:v0")
+        there.fetch()
+        there.restore("data:v0")
+    assert len(shared.one.gc_remote("origin", grace="1h").condemned) == 1
+    there.fetch()
+    shared.age(2 * 3600)
+    assert len(shared.one.gc_remote("origin", grace="1h").removed) == 1
+    there.push()
+    there.close()
+    assert shared.rebuilt("data:v0") == {"a": b"1"}
+
+
 def test_the_only_copy_of_something_live_is_spared_and_reported(shared, monkeypatch):
     """Whoever broke the rules: a condemned file that holds the last copy is left alone (protocol P4)."""
     shared.pushed({"a": "1" * 5000})
