@@ -224,10 +224,10 @@ class Origin:
         op = secrets.token_hex(16)
         for attempt in range(_TRIES):
             self.read()
+            n, before = remote.head()  # another process here may read on while objects are sent: not its number
             records = plan()
             if not records:
                 return
-            n, before = remote.head()
             entry = LogEntry(
                 n + 1, op, session.avc.id, before, session.author, session.clock(), command, tuple(records), self._index
             )

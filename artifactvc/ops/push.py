@@ -111,6 +111,7 @@ def _push_locked(
         wanted = candidates(session, remote)
         if keys:
             wanted = of_versions(wanted, keys)
+        head = remote.head()
         plan = plan_push(remote, wanted, options, merge)
         if not plan.records:
             break
@@ -125,7 +126,7 @@ def _push_locked(
         backoff.after_lost_race(attempt)
         with session.avc.writing():
             _store(session, remote, plan, state)
-            if _land(session, remote, plan, state):
+            if _land(session, remote, head, plan, state):
                 versions.extend(plan.versions)
                 notes.extend(plan.notes)
         remote.fetch()
@@ -216,12 +217,15 @@ def _note(remote: Remote, line: dict[str, Any]) -> None:
 # ---- the entry -----------------------------------------------------------------------------------
 
 
-def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
-    """Create the next entry with the plan's records; False if somebody took its number first."""
+def _land(session: Session, remote: Remote, head: tuple[int, Digest | None], plan: Plan, state: _Push) -> bool:
+    """Create the entry after *head* with the plan's records; False if somebody took its number first.
+
+    Exactly that number: where this repository has read on since the plan was made it is taken (protocol P2).
+    """
     places = _unindexed(remote, plan, state)
     index = _index_files(remote, state, places) if places else ()
     for position, records in enumerate(_parts(plan.records)):
-        n, before = remote.head()
+        n, before = head
         entry = LogEntry(
             n + 1,
             state.op if position == 0 and not state.landed else secrets.token_hex(16),
@@ -244,6 +248,7 @@ def _land(session: Session, remote: Remote, plan: Plan, state: _Push) -> bool:
         state.last_entry = entry.n
         state.entries.append(entry.n)
         state.landed += len(records)
+        head = entry.n, entry_digest(data)
     return True
 
 

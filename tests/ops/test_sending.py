@@ -194,3 +194,31 @@ def test_a_note_that_was_cut_costs_that_note_alone(tmp_path, rng, monkeypatch):
     with clone(tmp_path / "remote", tmp_path / "other") as other:
         other.pull()
         assert other.fsck(full=True).problems == ()
+
+
+def test_a_fetch_beside_a_push_makes_it_plan_again(tmp_path, rng, monkeypatch):
+    """While objects are sent another process here reads on: what was planned before is not appended behind that."""
+    one = new(tmp_path / "one")
+    origin(one, tmp_path / "remote")
+    version(one, {"a": "1"})
+    one.push()
+    other = clone(tmp_path / "remote", tmp_path / "other")
+    version(other, {"b": "theirs"})
+    version(one, {"c": "ours"})
+    real, done = pushing._store, []
+
+    def store(*arguments: object) -> None:
+        real(*arguments)  # type: ignore[arg-type]
+        if not done:
+            done.append(True)
+            other.push()
+            with reopen(tmp_path / "one") as beside:
+                assert beside.fetch().entries == 1
+
+    monkeypatch.setattr(pushing, "_store", store)
+    assert one.push().versions == ("demo/data:v2",)
+    with clone(tmp_path / "remote", tmp_path / "made") as made:
+        assert [info.version for info in made.log("data")] == ["v2", "v1", "v0"]
+        for number, name in ((1, "b"), (2, "c")):
+            made.get(f"data:v{number}", root=tmp_path / f"out{number}")
+            assert name in tree(tmp_path / f"out{number}")
