@@ -43,7 +43,7 @@ from artifactvc.ops.trusted import trusted
 from artifactvc.storage.incoming import check_object
 from artifactvc.storage.packs import SMALL, decode_object
 from artifactvc.storage.parts import Listing, Parts, local_parts
-from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote import Remote, condemned_among
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.storage.settings import get_dotted
 from artifactvc.util import backoff
@@ -254,8 +254,9 @@ class Origin:
 
     # ---- objects -------------------------------------------------------------------------------------
 
-    def _condemned(self) -> set[str]:
-        return {row["file"] for row in self._remote.rows.find("condemned")}
+    def _condemnations(self) -> int:
+        row = self._remote.connection.execute("SELECT count(*) FROM condemned").fetchone()
+        return int(row[0])
 
     def _is_condemned(self, index_id: str) -> bool:
         return self._remote.rows.get("condemned", condemned_index(index_id)) is not None
@@ -263,7 +264,7 @@ class Origin:
     def _lacking(self, digests: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
         """Those that neither origin's index nor a part says where to find, with their sizes."""
         lacking: dict[Digest, int] = {}
-        condemned = self._condemned()
+        condemned = condemned_among(self._remote, self._files)
         sizes = dict(digests)
         for batch in batches(sizes):
             there = self._remote.locate(batch)
@@ -292,7 +293,7 @@ class Origin:
 
     def send(self, root: Digest, before: Digest | None, parts: Parts, directory: str) -> IndexFile | None:
         """Send what origin lacks of a part, and beside the part where it is."""
-        self._known_dead = len(self._condemned())
+        self._known_dead = self._condemnations()
         lacking = self._lacking(_brought(root, before, self._session.node))
         if not lacking:
             return None
@@ -307,7 +308,7 @@ class Origin:
         if self._known_dead is None:  # nothing was sent: the part was there before
             return True
         self.read()
-        if len(self._condemned()) == self._known_dead:
+        if self._condemnations() == self._known_dead:
             return True
         own = {writer_directory(attempt.writer): list(range(attempt.attempt + 1))}
         self._note(parts.places(parts.read_all(own)))

@@ -106,7 +106,8 @@ def collect_remote(
     entry, plan = _condemn(session, remote, files, ages, dry_run=dry_run)
     survey = take_survey(session, remote, files)
     landed = _landed(remote)
-    ages.now = max(ages.now, *landed.values(), 0.0)  # by the same clock, and one of these entries is our own
+    if entry is not None:  # what was condemned just now is not from the future
+        ages.now = max(ages.now, landed.get(entry, 0.0))
     removed, waiting, spared = _settle(survey, ages, landed)
     dropped = 0
     if not dry_run:

@@ -37,21 +37,32 @@ def take_survey(session: Session, remote: Remote, files: RemoteFiles) -> Survey:
     The listing comes before the parts of drafts are read: what a part names was there before it.
     *files* keeps what was needed before: too much is kept then, never too little.
     """
+    fetch(session, remote.name)
     while True:
-        fetch(session, remote.name)
         head = remote.head()
-        remote.read_indexes(condemned=True)
-        files.stand(remote.transport.list_files("packs"))
-        indexes = remote.transport.list_files("index")
-        roots, spared = _open_parts(session, remote)
-        files.need(bytes.fromhex(digest) for digest in _named(remote))
-        for root, what in _live(remote, roots):
-            if root not in files.roots:
-                files.need(_objects(session, remote, root, what, files.roots))
-                files.roots.append(root)
-        files.settle()
+        try:
+            indexes, spared = _look(session, remote, files)
+        except Corrupt:  # it may have been deleted, and collected by somebody else, since the log was read
+            if not fetch(session, remote.name).entries:
+                raise
+            continue
         if remote.head() == head:  # another process of this repository may have read on meanwhile
             return Survey(head, files, indexes, spared)
+
+
+def _look(session: Session, remote: Remote, files: RemoteFiles) -> tuple[list[Stored], set[str]]:
+    """Fill *files* as of the log that was read; the index files that stand there, and what parts of drafts name."""
+    remote.read_indexes(condemned=True)
+    files.stand(remote.transport.list_files("packs"))
+    indexes = remote.transport.list_files("index")
+    roots, spared = _open_parts(session, remote)
+    files.need(bytes.fromhex(digest) for digest in _named(remote))
+    for root, what in _live(remote, roots):
+        if root not in files.roots:
+            files.need(_objects(session, remote, root, what, files.roots))
+            files.roots.append(root)
+    files.settle()
+    return indexes, spared
 
 
 def _named(remote: Remote) -> Iterator[Digest]:

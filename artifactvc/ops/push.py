@@ -48,7 +48,7 @@ from artifactvc.ops.sending import lacking, send_objects
 from artifactvc.ops.session import Session, looking, naming
 from artifactvc.ops.transfer import require_objects
 from artifactvc.storage.log import entry_name
-from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote import Remote, condemned_among
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.util import backoff
 from artifactvc.util.files import locked, make_directories, write_all, writing
@@ -271,7 +271,7 @@ def _index_files(remote: Remote, state: _Push, places: Sequence[Place]) -> tuple
 
 
 def _unindexed(remote: Remote, plan: Plan, state: _Push) -> list[Place]:
-    condemned = {row["file"] for row in remote.rows.find("condemned")}
+    condemned = condemned_among(remote, place.file for place in state.stored.values())
     return [p for p in state.stored.values() if p.file not in state.indexed and p.file not in condemned]
 
 

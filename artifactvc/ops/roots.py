@@ -35,7 +35,7 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
             kept.setdefault(digest, f"{name}:v{number}")
     if session.avc.origin is not None:
         for record in _unpushed(session):
-            if record["kind"] == "version" and is_digest(record.get("digest")) and "number" in record:
+            if _makes_live(record):
                 kept.setdefault(record["digest"], "an unpushed version")
     for draft in session.avc.drafts.all():
         kept.setdefault(draft.root, f"the draft of '{draft.name}'")
@@ -57,10 +57,18 @@ def unpushed_manifests(session: Session) -> list[Digest]:
     live = "provisional = 1" if session.avc.origin is not None else "live = 1"
     found += [row[0] for row in session.index.connection.execute(f"SELECT digest FROM version WHERE {live}")]
     for record in _unpushed(session):
-        made = record["kind"] == "restore" or (record["kind"] == "version" and "number" in record)
-        if made and is_digest(record.get("digest")):
+        if _makes_live(record):
             found.append(record["digest"])
     return list(dict.fromkeys(found))
+
+
+def _makes_live(record: Record) -> bool:
+    """Whether a record makes a version, or makes it live again, where it is not by then.
+
+    So does one that returned a version which was there: somebody may delete that before the push.
+    """
+    made = record["kind"] == "restore" or (record["kind"] == "version" and "set" not in record)
+    return made and is_digest(record.get("digest"))
 
 
 def open_parts(session: Session) -> Iterator[Attempt]:

@@ -18,7 +18,7 @@ from artifactvc.core.model import Digest
 from artifactvc.ops.push_plan import Plan
 from artifactvc.ops.session import Session
 from artifactvc.storage.outgoing import Outgoing, outgoing_files, plan_shipment
-from artifactvc.storage.remote import Remote
+from artifactvc.storage.remote import Remote, condemned_among
 from artifactvc.storage.remote_index import Place
 from artifactvc.util.progress import Tally
 from artifactvc.util.threads import Stop, in_threads
@@ -50,7 +50,7 @@ def lacking_by_root(
     Needing is by object, not by file; what a version that is live there shares with ours
     is safe by P1, so equal nodes are not even read.
     """
-    condemned = {row["file"] for row in remote.rows.find("condemned")}
+    condemned = condemned_among(remote, place.file for place in stored.values())
 
     def of(objects: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
         found: dict[Digest, int] = {}

@@ -191,6 +191,14 @@ def _beside(target: Path) -> Iterator[None]:
 def _check_place(avc: AvcDir, target: Path) -> None:
     if target == avc.workspace or avc.root in (target, *target.parents) or target in avc.root.parents:
         raise UsageError(f"'{target}' is, or holds, this repository", hint="name a directory of its own")
+    for artifact in avc.bindings.artifacts.values():
+        for binding in artifact.paths:
+            bound = (avc.workspace / binding.path).resolve()
+            if bound in (target, *target.parents):
+                raise UsageError(
+                    f"'{target}' is in '{binding.path}', which '{artifact.name}' is taken from",
+                    hint="name a directory outside it",
+                )
 
 
 def _name_store(document: Any, path: str) -> None:

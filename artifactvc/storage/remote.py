@@ -333,3 +333,8 @@ def held_by_remotes(avc: AvcDir, digests: Sequence[Digest]) -> set[Digest]:
         finally:
             remote.close()
     return found
+
+
+def condemned_among(remote: Remote, files: Iterable[str]) -> set[str]:
+    """Those of the stored *files* that are condemned: asked by name, for there are ever more condemned ones."""
+    return {file for file in set(files) if remote.rows.get("condemned", file) is not None}

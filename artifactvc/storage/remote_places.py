@@ -155,7 +155,7 @@ class RemotePlaces:
                             f"{what} is missing", hint=f"run 'avc fetch {self._remote.name}', it may have been replaced"
                         )
                     if len(data) != file.size or blake3(data).hexdigest() != file.digest:  # type: ignore[arg-type]
-                        raise BadIndex(f"{what} is damaged")
+                        raise BadIndex(f"{what} is damaged", hint=f"run 'avc fsck {self._remote.name} --repair'")
                     self.add(file.id, decode_places(data, what))
                 except Corrupt:
                     if must:
