@@ -271,7 +271,7 @@ def _index_files(remote: Remote, state: _Push, places: Sequence[Place]) -> tuple
 
 
 def _unindexed(remote: Remote, plan: Plan, state: _Push) -> list[Place]:
-    condemned = condemned_among(remote, place.file for place in state.stored.values())
+    condemned = condemned_among(remote, [place.file for place in state.stored.values()])
     return [p for p in state.stored.values() if p.file not in state.indexed and p.file not in condemned]
 
 

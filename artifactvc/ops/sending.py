@@ -50,7 +50,7 @@ def lacking_by_root(
     Needing is by object, not by file; what a version that is live there shares with ours
     is safe by P1, so equal nodes are not even read.
     """
-    condemned = condemned_among(remote, place.file for place in stored.values())
+    condemned = condemned_among(remote, [place.file for place in stored.values()])
 
     def of(objects: Iterable[tuple[Digest, int]]) -> dict[Digest, int]:
         found: dict[Digest, int] = {}
