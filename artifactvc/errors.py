@@ -273,7 +273,8 @@ class DigestMismatch(Corrupt, ValueError):
     def __init__(self, digest: str, actual: str, place: str) -> None:
         super().__init__(
             f"damaged object '{digest:.12}' in {place}: its bytes hash to '{actual:.12}'",
-            hint="run 'avc fsck --full --repair' to fetch a sound copy from a remote",
+            hint="run 'avc fsck --full --repair' to fetch a sound copy;"
+            " a remote's is mended by 'avc fsck REMOTE --full --repair' in a clone that has one",
         )
         self.digest, self.actual, self.place = digest, actual, place
 

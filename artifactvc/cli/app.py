@@ -193,7 +193,7 @@ _SHARED: Final = (
     click.option("-C", "run_in", metavar="DIR", expose_value=False, callback=_set("directory"), help="Run in DIR."),
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"), help="Print errors only."),
     click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set("verbose"), help="Print more."),
-    click.option("--json", is_flag=True, expose_value=False, callback=_set("json"), help="Print one JSON document."),
+    click.option("--json", is_flag=True, expose_value=False, callback=_set("json"), help="Print JSON."),
 )
 
 

@@ -148,10 +148,9 @@ def push(
         shared.say(escape(line))
     for text in result.renumbered:
         shared.say(escape(text))
-    if dry_run:
-        return
     if not result.records:
         shared.say(f"nothing to push to '{escape(result.remote)}'")
+    if dry_run or not result.records:
         return
     for version in result.versions:
         shared.say(f"pushed {escape(version)}")

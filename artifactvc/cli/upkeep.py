@@ -37,7 +37,9 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
     if not shared.answer("fsck", result):
         for problem in result.problems:
             state = "repaired" if problem.repaired else problem.kind
-            shared.say(f"{escape(problem.subject)}: {escape(problem.message)} ({state})")
+            said = problem.message.removeprefix("'").startswith(problem.subject)  # as of a stored file
+            about = "" if said else f"{escape(problem.subject)}: "
+            shared.say(f"{about}{escape(problem.message)} ({state})")
         for text in result.notes:
             shared.note(escape(text))
         how = "every byte" if full else "structure"
@@ -49,7 +51,7 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
         shared.say(f"checked {checked}{where}, {how}: {verdict}")
         if wrong and not repair:
             of = f" {escape(result.remote)}" if result.remote else ""
-            shared.say(f"run 'avc fsck{of} --full --repair' to mend what can be mended")
+            shared.say(f"run 'avc fsck{of}{' --full' if full else ''} --repair' to mend what can be mended")
     return 1 if wrong else 0
 
 

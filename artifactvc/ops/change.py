@@ -196,6 +196,16 @@ def rename_bindings(session: Session, project: str, old: str, new: str) -> None:
     _rename_draft(session, (project, old), (project, new))
 
 
+def follow_names(session: Session) -> None:
+    """Let ``artifacts.toml`` and drafts follow what others renamed, or what was since the commit that Git took out."""
+    bindings = session.avc.bindings
+    for project, old in () if session.only_looks else sorted(bindings.artifacts):
+        new = resolve.name_now(session, project, old)
+        if new is not None and bindings.find(project, new) is None:
+            rename_bindings(session, project, old, new)
+            session.say(f"'{old}' is called '{new}' now, and so in artifacts.toml")
+
+
 def _rename_draft(session: Session, old: tuple[str, str], new: tuple[str, str]) -> None:
     """What was staged under the old name is staged under the new one; so is what the stat cache says of it."""
     from dataclasses import replace

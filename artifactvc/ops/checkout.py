@@ -31,6 +31,7 @@ from artifactvc.errors import (
     WouldOverwrite,
 )
 from artifactvc.ops import look, resolve
+from artifactvc.ops.change import follow_names
 from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, known_files, plan_place
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, looking
@@ -81,6 +82,7 @@ def _checkout_ref(
     if destination is not None:
         names.check_given(os.fspath(destination), "destination", "leave it out, or write '.' for where you are")
     found = resolve.version(session, ref)
+    follow_names(session)
     places, fresh = _places(session, found, destination, options)
     key = (found.artifact["project"], found.artifact["name"])
     bound = session.avc.bindings.artifacts.get(key)

@@ -14,6 +14,7 @@ from artifactvc.core.entries import Record
 from artifactvc.core.names import shown_number
 from artifactvc.core.results import Fetched
 from artifactvc.errors import MissingObject, UnknownRemote, UsageError
+from artifactvc.ops.change import follow_names
 from artifactvc.ops.session import Session, append, naming
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.remote import Remote
@@ -49,6 +50,8 @@ def fetch(session: Session, name: str | None = None) -> Fetched:
     added = sorted(v for key, v in _versions(session).items() if key not in before_versions) if count else []
     renumbered = _describe(session, before_numbers)
     if not session.only_looks:
+        if name == session.avc.origin:
+            follow_names(session)
         _rescue(session, remote)
     warnings = _warnings(session)
     return Fetched(name, count, head, tuple(added), renumbered, warnings)

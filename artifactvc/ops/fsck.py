@@ -136,7 +136,8 @@ def _check_versions(session: Session, notes: list[str], sizes: dict[Digest, int]
         problems += found
         away += more
     if away:
-        notes.append(f"{away} objects are only on a remote: 'avc pull' brings them here")
+        are = "1 object is" if away == 1 else f"{away} objects are"
+        notes.append(f"{are} only on a remote, and fetched when a command needs them")
     return problems
 
 

@@ -50,7 +50,7 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
         swept = sweep.plan(store, keep) if dry_run else sweep.sweep(store, keep, label)
         store.uses.pass_over()
-        kept = _kept(session, duration, len(keep), [])
+        kept = _kept(session, duration, len(keep), len(all_of_them) - 1)
         return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, kept, dry_run)
 
 
@@ -77,13 +77,19 @@ def _drop_parts(session: Session, grace: timedelta) -> None:
             shutil.rmtree(session.avc.drafts.directory / draft_id)
 
 
-def _kept(session: Session, duration: timedelta, objects: int, lines: list[str]) -> tuple[str, ...]:
+def _kept(session: Session, duration: timedelta, objects: int, others: int) -> tuple[str, ...]:
+    """Why *objects* stay; *others* is the number of other repositories that share the store."""
+    lines: list[str] = []
     rows = session.index.connection.execute("SELECT count(*) FROM version WHERE live = 1").fetchone()
     live, drafts = rows[0], len(session.avc.drafts.all())
-    lines.append(f"needed: {objects} objects, by live versions ({live}) and drafts ({drafts})")
+    by = f"live versions ({live}) and drafts ({drafts})"
+    if others:
+        by += f" here, and by other repositories ({others}) that share the store"
+    lines.append(f"needed: {objects} object{'s' * (objects != 1)}, by {by}")
     oldest = parse_time(session.clock()) - duration
     deleted = session.index.connection.execute("SELECT deleted_at FROM version WHERE live = 0").fetchall()
     within = [row for row in deleted if row[0] and parse_time(row[0]) > oldest]
     if within:
-        lines.append(f"{len(within)} deleted versions can still be restored: their grace is not over")
+        them = f"{len(within)} deleted version{'s' * (len(within) != 1)}"
+        lines.append(f"{them} can still be restored: the grace is not over")
     return tuple(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +122,14 @@ def absolute_url(url: str) -> str:
             )
         if parts.scheme == "file":
             return os.path.abspath(parts.path)
+        if not (parts.netloc or parts.path.strip("/")):  # without its slashes it would be taken for a directory
+            raise UsageError(f"'{url}' is not a whole address", hint=f"use {KINDS}")
         return url.rstrip("/")
+    if re.match(r"(s3|gs|gcs|az|abfs|sftp|ssh|https?):/", url, re.IGNORECASE):
+        scheme, _, rest = url.partition(":/")
+        raise UsageError(
+            f"'{url}' lacks a slash", hint=f"write '{scheme}://{rest}', or './{url}' if it is a directory here"
+        )
     return os.path.abspath(os.path.expanduser(url))
 
 

@@ -9,7 +9,7 @@ from artifactvc.core import names
 from artifactvc.core.manifest import find
 from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
-from artifactvc.core.records import Row, Rows, folded, holder
+from artifactvc.core.records import Row, Rows, folded, holder, name_row
 from artifactvc.errors import BadName, NotFound, UnknownAlias, UnknownArtifact, UnknownVersion
 from artifactvc.ops.session import Session
 from artifactvc.util.text import near
@@ -77,6 +77,15 @@ def artifact(session: Session, text: str) -> Row:
     return row
 
 
+def name_now(session: Session, project: str, name: str) -> str | None:
+    """What the artifact that was called *name* is called now; None where one still is, or none ever was."""
+    owner = name_row(session.index.rows, project, name)["artifact"]
+    row = session.index.rows.get("artifact", owner) if owner else None
+    if row is None or row["deleted"] or row["joins"] or folded(row["name"]) == folded(name):
+        return None
+    return str(row["name"])
+
+
 def _unknown(session: Session, where: Where, key: tuple[str, str], text: str) -> UnknownArtifact:
     project, name = key
     rows = where.connection.execute("SELECT project, name FROM artifact WHERE deleted = 0 AND joins IS NULL")
@@ -85,6 +94,9 @@ def _unknown(session: Session, where: Where, key: tuple[str, str], text: str) ->
     if name in (n for _, n in known) and name not in names_here:
         return UnknownArtifact(text, [f"{p}/{n}" for p, n in known if n == name])
     error = UnknownArtifact(text, near(name, names_here) or _that_hold(session, where, project, name))
+    now = name_now(session, project, name) if where.rows is session.index.rows else None
+    if now is not None:
+        error.hint = f"it is called '{now}' now"
     if not known and session.avc.remotes:
         error.hint = "nothing is known here yet: run 'avc pull' to read what the remote has"
     return error

@@ -302,8 +302,11 @@ class Repository:
 
     def named_versions(self) -> list[str]:
         """What ``artifacts.toml`` names, as versions to check out: by digest. UsageError where it names none."""
-        bound = self._session.avc.bindings.artifacts.values()
-        named = [f"{one.project}/{one.name}@{one.digest}" for one in bound if one.digest is not None]
+        from artifactvc.ops.resolve import name_now
+
+        bound = [one for one in self._session.avc.bindings.artifacts.values() if one.digest is not None]
+        now = [name_now(self._session, one.project, one.name) or one.name for one in bound]
+        named = [f"{one.project}/{name}@{one.digest}" for one, name in zip(bound, now, strict=True)]
         if not named:
             raise UsageError("artifacts.toml names no version", hint="name one: 'avc checkout NAME:v3'")
         return named

@@ -217,7 +217,7 @@ def read_entry(data: bytes, n: int, name: str) -> LogEntry:
         return decode_entry(data, n)
     except BadLogEntry as error:
         raise BadLogEntry(
-            f"remote '{name}': {error.message}", hint="whoever may write to the remote damaged its log"
+            f"remote '{name}': {error.message}", hint=f"run 'avc fsck {name} --repair' in a clone that has read it"
         ) from error
 
 

@@ -1058,6 +1058,23 @@ def test_rename_leaves_the_old_name_to_new_artifacts(data):
     assert "goes on with the numbers" in told
 
 
+def test_rename_by_somebody_else(data):
+    """Who fetches a rename keeps what the path is bound to, as does who takes an older artifacts.toml out of Git."""
+    data("remote", "add", "origin", "../remote")
+    data("push")
+    data("clone", "../remote", "../other")
+    before = (data.workspace / "artifacts.toml").read_text()
+    data("-C", "../other", "checkout", "data")
+    data("rename", "data", "things")
+    data("push")
+    assert "note: 'data' is called 'things' now, and so in artifacts.toml" in data.run("-C", "../other", "pull").err
+    assert data("-C", "../other", "status").startswith("work/things (v1) in data\n")
+    data.refused("log", "data", kind="UnknownArtifact", message="no artifact 'data'", hint="it is called 'things' now")
+    (data.workspace / "artifacts.toml").write_text(before)
+    assert data("checkout").startswith("checked out work/things:v1 ")
+    assert data("status").startswith("work/things (v1) in data\n")
+
+
 def test_rename_with_staged_changes(data):
     """What was staged under the old name is there under the new one."""
     data.write({"data/new": "n"})
@@ -1122,7 +1139,7 @@ def test_fsck_of_a_remote(data):
     out = data("fsck", "origin", code=1)
     assert "has 0 bytes and not " in out
     assert "work/data:v0 have no sound copy on 'origin' (MissingObject)\n" in out
-    assert out.endswith("run 'avc fsck origin --full --repair' to mend what can be mended\n")
+    assert out.endswith("run 'avc fsck origin --repair' to mend what can be mended\n")
     assert data.json("fsck", "origin", code=1)["remote"] == "origin"
     assert "(repaired)" in data("fsck", "origin", "--repair")
     assert data("fsck", "origin", "--full").endswith(" on 'origin', every byte: sound\n")
@@ -1299,7 +1316,7 @@ def test_push(data):
     out = data("push").splitlines()
     assert out[:2] == ["pushed work/data:v0", "pushed work/data:v1"]
     assert re.fullmatch(r"pushed \d+ records to 'origin' as entry 0; sent \d+ objects \(\d+ B\) in 1 file", out[2])
-    assert data("push") == data("push", "origin") == "nothing to push to 'origin'\n"
+    assert data("push") == data("push", "origin") == data("push", "--dry-run") == "nothing to push to 'origin'\n"
     assert names_in_log(data("log", "data")) == ["v1", "v0"]
     assert "unpushed" not in data("log", "data")
     assert "staged: 1 modified" in data("status")
