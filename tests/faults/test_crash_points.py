@@ -413,7 +413,7 @@ def faults_of(family: str, calls: Counter[str], rng: random.Random, soak: int) -
         kinds = ["SIGKILL", "EIO", *(["ENOSPC"] if family == "write" else [])]
         for what in kinds:
             by_sqlite = name in _BY_SQLITE
-            most = (3 if what == "SIGKILL" else 1) * soak if by_sqlite else (4 if what == "SIGKILL" else 2)
+            most = (3 if what == "SIGKILL" else 1) * soak if by_sqlite else (6 if what == "SIGKILL" else 3)
             every = soak > 1 and not by_sqlite
             yield from (Fault(name, n, what) for n in spread(calls[name], calls[name] if every else most, rng))
 
@@ -478,7 +478,10 @@ def test_a_crash_anywhere_loses_nothing(
             else:
                 shutil.rmtree(copy.root)
     assert not failed, f"avc {' '.join(case.command)}: {len(failed)} of {len(faults)}\n" + "\n".join(failed)
-    assert hits * 10 >= kills * 8, f"of {kills} kills only {hits} found their call: what else is then not tested?"
+    # Threads share the calls differently in each run, and strace counts those of each by themselves: one may be missed.
+    assert hits * 10 >= kills * 8 or kills - hits == 1, (
+        f"of {kills} kills only {hits} found their call: what else is then not tested?"
+    )
 
 
 def _check(case: Case, place: Place, fault: Fault, answer: Answer) -> None:

@@ -17,7 +17,7 @@ SHOWN: dict[str, tuple[int, frozenset[str]]] = {
     "condemned_is_dead": (1, frozenset({"loss"})),
     "revive_check": (16, frozenset({"loss"})),
     "live_only": (1, frozenset({"loss"})),
-    "partial": (115, frozenset({"loss", "local"})),
+    "partial": (1053, frozenset({"loss", "local"})),
     "evict_safe": (29, frozenset({"loss", "local"})),
     "doubt": (0, frozenset({"loss", "error"})),
     "log_alone": (1, frozenset({"loss"})),
