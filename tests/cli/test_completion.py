@@ -170,7 +170,9 @@ class Terminal:
     def until(self, text: str) -> str:
         """Read until *text* was printed; all that was printed up to there."""
         while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], 20)
+            poll = select.poll()  # ``select`` knows no descriptor above 1,023
+            poll.register(self.fd, select.POLLIN)
+            ready = poll.poll(20_000)
             assert ready, f"{text!r} never came: {self.seen!r}"
             self.seen += os.read(self.fd, 4096).decode(errors="replace")
         before, _, self.seen = self.seen.partition(text)

@@ -318,10 +318,17 @@ sys.exit(3)
 """
 
 
+def readable(fd: int) -> bool:
+    """Whether bytes come within 20 s; by ``poll``, for ``select`` knows no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(20_000))
+
+
 def read_until(fd: int, words: bytes) -> bytes:
     """What a terminal shows, up to *words* or its end."""
     found = b""
-    while words not in found and select.select([fd], [], [], 20)[0]:
+    while words not in found and readable(fd):
         try:
             piece = os.read(fd, 4096)
         except OSError:  # the other side is closed
