@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from artifactvc.errors import AvcError
 from artifactvc.sdk.repository import RemoteOptions, Repository
 from artifactvc.storage.database import discard
 
@@ -93,3 +95,39 @@ def clone(url: Path | str, path: Path, **options: str) -> Repository:
 def forget_index(path: Path) -> None:
     """Delete the index of the repository in *path*: everything in it can be made again."""
     discard(path / ".artifacts" / "index.sqlite")
+
+
+def within(seconds: float, deed: Callable[[], object]) -> AvcError:
+    """The error with which *deed* ends; it must not take longer than *seconds*."""
+    ended: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            deed()
+        except AvcError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # left behind if it hangs
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), f"still waiting after {seconds:g} seconds"
+    assert isinstance(ended[0], AvcError)
+    return ended[0]
+
+
+class Meeting:
+    """Lets *count* threads go on only together, and notes how many were ever inside at once."""
+
+    def __init__(self, count: int) -> None:
+        self.now = self.most = 0
+        self._lock, self._all = threading.Lock(), threading.Barrier(count, timeout=20)
+
+    def attend(self) -> None:
+        """Wait for the others, twice: when all are in, and when all have left."""
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self._all.wait()
+        with self._lock:
+            self.now -= 1
+        self._all.wait()

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from artifactvc.core.compare import diff, new_nodes, new_objects
 from artifactvc.core.draft_records import RUN_FIELDS
-from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
+from artifactvc.core.entries import Record, entry_digest
 from artifactvc.core.manifest import Read
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.core.nodes import MAX_DEPTH, MAX_NODE, children, is_inner
@@ -25,7 +25,6 @@ from artifactvc.core.parts import Attempt, IndexFile, writer_directory
 from artifactvc.core.records import Row, Rows, condemned_index, holder
 from artifactvc.errors import (
     BadManifest,
-    DigestMismatch,
     OutcomeUnknown,
     ReadOnly,
     RemoteMissing,
@@ -35,20 +34,17 @@ from artifactvc.errors import (
 )
 from artifactvc.ops.complete import batches, require_complete
 from artifactvc.ops.fetch import provisional_numbers, record_renumbering
-from artifactvc.ops.push import create_entry
+from artifactvc.ops.push import NewEntry, add_entry
 from artifactvc.ops.sending import send_objects
 from artifactvc.ops.session import Session, append, storing
-from artifactvc.ops.transfer import require_objects
+from artifactvc.ops.transfer import bring_places, require_objects
 from artifactvc.ops.trusted import trusted
-from artifactvc.storage.incoming import check_object
-from artifactvc.storage.packs import SMALL, decode_object
+from artifactvc.storage.incoming import objects_of, runs_of
 from artifactvc.storage.parts import Listing, Parts, local_parts
 from artifactvc.storage.remote import Remote, condemned_among
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.storage.settings import get_dotted
 from artifactvc.util import backoff
-from artifactvc.util.files import temporary
-from artifactvc.util.hashing import digest_bytes
 
 #: How often an entry is planned again when others are faster.
 _TRIES: Final = 50
@@ -224,33 +220,18 @@ class Origin:
         op = secrets.token_hex(16)
         for attempt in range(_TRIES):
             self.read()
-            n, before = remote.head()  # another process here may read on while objects are sent: not its number
+            head = remote.head()  # another process here may read on while objects are sent: not its number
             records = plan()
             if not records:
                 return
-            entry = LogEntry(
-                n + 1, op, session.avc.id, before, session.author, session.clock(), command, tuple(records), self._index
-            )
-            data = encode_entry(entry)
-            if self._created(entry.n, data):
-                numbers = provisional_numbers(session)
-                remote.accept(entry.n, data)
-                remote.catch_up()
-                session.index.catch_up()
+            numbers = provisional_numbers(session)
+            with _told(remote):
+                landed = add_entry(session, remote, head, NewEntry(op, command, records, self._index))
+            if landed is not None:
                 record_renumbering(session, numbers)
-                remote.make_checkpoints([entry.n])
                 return
             backoff.after_lost_race(attempt)
         raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
-
-    def _created(self, n: int, data: bytes) -> bool:
-        try:
-            return create_entry(self._remote, n, data)
-        except OutcomeUnknown as error:
-            raise OutcomeUnknown(
-                f"'{self._remote.name}' gave no answer: unknown, it may still land",
-                hint="call it again: it looks first for what this call did",
-            ) from error
 
     # ---- objects -------------------------------------------------------------------------------------
 
@@ -316,36 +297,15 @@ class Origin:
 
     def _bring_from_parts(self, digests: Sequence[Digest]) -> set[Digest]:
         """Copy objects that only parts name from where they are, condemned or not, while they are there (P6)."""
-        places = [self._places[digest] for digest in digests if digest in self._places]
-        whole = [place for place in places if place.length > SMALL and place.offset == 0 and place.codec == 0]
-        sliced = [place for place in places if place not in whole]
-        session, transport = self._session, self._remote.transport
-        got: set[Digest] = set()
-        with suppress(RemoteMissing), storing(session) as writer:
-            for _, data in self._slices(sliced):
-                got.add(writer.put(data))
-            for place in whole:
-                staged = temporary(session.avc.staging, "down")
-                try:
-                    transport.download(f"packs/{place.file}", staged, place.length)
-                    check_object(staged, place.digest, f"'{place.file}' of remote '{self._remote.name}'")
-                    writer.take_object(staged, place.digest)
-                finally:
-                    staged.unlink(missing_ok=True)
-                got.add(place.digest)
-        return got
+        places = {digest: self._places[digest] for digest in digests if digest in self._places}
+        with suppress(RemoteMissing):
+            bring_places(self._session, self._remote, places, self._extent)
+        return self._session.avc.store.has(places)
 
-    def _slices(self, places: Sequence[Place]) -> Iterator[tuple[Place, bytes]]:
-        """Objects out of packs, each checked."""
-        wanted = [(f"packs/{place.file}", place.offset, place.stored) for place in places]
-        for position, data in self._remote.transport.read_ranges(wanted):
-            place = places[position]
-            where = f"'{place.file}' of remote '{self._remote.name}'"
-            unpacked = decode_object(memoryview(data), place.codec, place.length, where)
-            actual = digest_bytes(unpacked)
-            if actual != place.digest:
-                raise DigestMismatch(place.digest, actual, where)
-            yield place, unpacked
+    def _extent(self, file: str) -> tuple[int, int]:
+        """Bytes and number of all objects in a stored file that parts name."""
+        held = self._files[file]
+        return sum(place.stored for place in held), len(held)
 
     def require(self, root: Digest, live: Sequence[Digest]) -> None:
         """Nothing: what is nowhere is found when it is to be delivered."""
@@ -409,8 +369,11 @@ class Origin:
         if not places:
             return
         with suppress(RemoteMissing), storing(self._session) as writer:  # what is gone is missed when it is read
-            for _, node in self._slices(places):
-                writer.put_node(node)
+            runs = runs_of(places)
+            for position, data in self._remote.transport.read_ranges([run.asked for run in runs]):
+                where = f"'{runs[position].places[0].file}' of remote '{self._remote.name}'"
+                for _, node in objects_of(runs[position], data, where):
+                    writer.put_node(node)
 
 
 def _brought(root: Digest, before: Digest | None, node: Read) -> Iterator[tuple[Digest, int]]:
@@ -424,6 +387,18 @@ def _brought(root: Digest, before: Digest | None, node: Read) -> Iterator[tuple[
         after = change.after
         if after is not None and after.is_file and after.digest not in (None, EMPTY):
             yield str(after.digest), after.size or 0
+
+
+@contextmanager
+def _told(remote: Remote) -> Iterator[None]:
+    """Let an outcome that stays unknown in the block be told as a call's."""
+    try:
+        yield
+    except OutcomeUnknown as error:
+        raise OutcomeUnknown(
+            f"'{remote.name}' gave no answer: unknown, it may still land",
+            hint="call it again: it looks first for what this call did",
+        ) from error
 
 
 def alone_hint() -> str:

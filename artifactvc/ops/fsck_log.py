@@ -20,6 +20,7 @@ from artifactvc.core.entries import MAX_BYTES, LogEntry, decode_entry, entry_dig
 from artifactvc.core.model import Digest
 from artifactvc.errors import BadLogEntry, BrokenChain, Corrupt, NewerFormat
 from artifactvc.ops.findings import Check, Finding, read_files, replace_file
+from artifactvc.storage.checkpoints import MAX_CHECKPOINT, SIZES, Span
 from artifactvc.storage.kept import keep_description, kept_description
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote import read_description, require_features
@@ -27,8 +28,7 @@ from artifactvc.util.files import write_atomic
 
 _AT_ONCE: Final = 128
 _ENTRY: Final = re.compile(r"log/([0-9]{20})\.json")
-_CHECKPOINT: Final = re.compile(r"log/checkpoint/(32|1024)/([0-9]{20})")
-_LARGEST: Final = 16 << 20
+_CHECKPOINT: Final = re.compile(rf"log/checkpoint/({'|'.join(map(str, SIZES))})/([0-9]{{20}})")
 _KEPT: Final = "the copy kept here of entry"
 
 
@@ -277,12 +277,12 @@ def _check_checkpoints(check: Check, names: list[str], reached: int) -> None:
         match = _CHECKPOINT.fullmatch(name)
         if match is None:
             continue
-        size, first = int(match[1]), int(match[2])
-        if first + size - 1 > reached:
+        span = Span(int(match[1]), int(match[2]))
+        if span.end > reached + 1:
             check.notes.append(f"checkpoint '{name}' holds entries that cannot be read: it was not checked")
             continue
-        wanted = b"".join(check.kept.log.data(n) or b"" for n in range(first, first + size))
-        if read_files(check.transport, [name], _LARGEST)[0] == wanted:
+        wanted = b"".join(check.kept.log.data(n) or b"" for n in range(span.first, span.end))
+        if read_files(check.transport, [name], MAX_CHECKPOINT)[0] == wanted:
             continue
         finding = check.find(
             "BadLogEntry", f"checkpoint '{name}'", f"checkpoint '{name}' of '{check.kept.name}' is not its entries"

@@ -21,7 +21,7 @@ from artifactvc.errors import AvcError, BadPack, Corrupt, MissingObject, RemoteM
 from artifactvc.ops.complete import batches
 from artifactvc.ops.findings import Check, read_files, replace_file
 from artifactvc.ops.session import storing
-from artifactvc.storage.incoming import check_object
+from artifactvc.storage.incoming import check_object, runs_of
 from artifactvc.storage.kept import kept_index
 from artifactvc.storage.packs import MAGIC, RAW, PackRow, decode_object, pack_end
 from artifactvc.storage.parts import Parts
@@ -203,34 +203,22 @@ def _read_copies(check: Check, chosen: list[tuple[int, Place]], writer: StoreWri
     return got
 
 
-def _ranges(check: Check, chosen: list[tuple[int, Place]]) -> Iterator[tuple[int, Place, bytes | None]]:
+def _ranges(check: Check, chosen: list[tuple[int, Place]]) -> Iterator[tuple[int, Place, bytes | memoryview | None]]:
     """The stored bytes of copies in packs, neighbours in one request; None for one that cannot be read."""
-    ordered = sorted(chosen, key=lambda item: (item[1].file, item[1].offset))
-    position = 0
-    while position < len(ordered):
-        first = ordered[position][1]
-        end = position + 1
-        while end < len(ordered) and _near(ordered[end - 1][1], ordered[end][1], first):
-            end += 1
-        run, last = ordered[position:end], ordered[end - 1][1]
-        data = _range(check.transport, first.file, first.offset, last.offset + last.stored - first.offset)
-        for serial, place in run:
-            if data is not None:
-                start = place.offset - first.offset
-                yield serial, place, data[start : start + place.stored]
-            else:
-                yield serial, place, _range(check.transport, place.file, place.offset, place.stored)
-        position = end
+    serials = {place: serial for serial, place in chosen}
+    for run in runs_of(serials):
+        name, start, length = run.asked
+        data = _range(check.transport, name, start, length)
+        if data is not None:
+            yield from ((serials[place], place, stored) for place, stored in run.slices(data))
+            continue
+        for place in run.places:
+            yield serials[place], place, _range(check.transport, name, place.offset, place.stored)
 
 
-def _near(last: Place, place: Place, first: Place) -> bool:
-    gap = place.offset - (last.offset + last.stored)
-    return place.file == last.file and gap <= 65536 and place.offset + place.stored - first.offset <= _WINDOW
-
-
-def _range(transport: Transport, file: str, start: int, length: int) -> bytes | None:
+def _range(transport: Transport, name: str, start: int, length: int) -> bytes | None:
     try:
-        return next(data for _, data in transport.read_ranges([(f"packs/{file}", start, length)]))
+        return next(data for _, data in transport.read_ranges([(name, start, length)]))
     except (Corrupt, RemoteMissing):
         return None
 
@@ -305,7 +293,7 @@ def _lots(files: Iterable[UsedFile], size: int) -> Iterator[list[UsedFile]]:
 
 def _is_there(check: Check, file: UsedFile) -> bool:
     if check.unlisted:
-        size = file.size if _range(check.transport, file.name, file.size - 1, 1) is not None else None
+        size = file.size if _range(check.transport, f"packs/{file.name}", file.size - 1, 1) is not None else None
         fault = "is missing or cut short"
     else:
         size = check.scratch.size_of(file.name)

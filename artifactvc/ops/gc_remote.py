@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest, is_stored_name
+from artifactvc.core.entries import Record, entry_digest, is_stored_name
 from artifactvc.core.parts import OPEN
 from artifactvc.core.records import condemned_index
 from artifactvc.core.results import CollectedRemote, RemovedFile
@@ -31,8 +31,8 @@ from artifactvc.errors import ReadOnly, RemoteMissing, StorageError
 from artifactvc.ops import gc_rewrite
 from artifactvc.ops.expire import expired_records
 from artifactvc.ops.fetch import fetch
-from artifactvc.ops.gc_survey import Head, Survey, take_survey
-from artifactvc.ops.push import create_entry, not_a_push
+from artifactvc.ops.gc_survey import Survey, take_survey
+from artifactvc.ops.push import Head, NewEntry, add_entry, not_a_push
 from artifactvc.ops.session import Session
 from artifactvc.storage.log import entry_name
 from artifactvc.storage.remote import Remote
@@ -103,8 +103,9 @@ def collect_remote(
     ages = _ages(session, remote, parse_duration(grace), dry_run=dry_run, force=force)
     expired = _expire(session, remote, ages, dry_run=dry_run)
     files = RemoteFiles(remote.connection)
-    entry, plan = _condemn(session, remote, files, ages, dry_run=dry_run)
-    survey = take_survey(session, remote, files)
+    entry, plan, survey = _condemn(session, remote, files, ages, dry_run=dry_run)
+    if entry is not None:
+        survey = take_survey(session, remote, files)
     landed = _landed(remote)
     if entry is not None:  # what was condemned just now is not from the future
         ages.now = max(ages.now, landed.get(entry, 0.0))
@@ -190,13 +191,13 @@ def _expire(session: Session, remote: Remote, ages: _Ages, *, dry_run: bool) -> 
 
 def _condemn(
     session: Session, remote: Remote, files: RemoteFiles, ages: _Ages, *, dry_run: bool
-) -> tuple[int | None, _Plan]:
-    """Create the entry that condemns; (its number or None, what it says)."""
+) -> tuple[int | None, _Plan, Survey]:
+    """Create the entry that condemns; (its number or None, what it says, what it was worked out from)."""
     for attempt in range(_TRIES):
         survey = take_survey(session, remote, files)
         plan = _plan(remote, survey, ages, rewrite=attempt < _NO_REWRITE)
         if dry_run or not (plan.gone or plan.indexes):
-            return None, plan
+            return None, plan, survey
         try:
             with session.avc.writing():
                 places = gc_rewrite.write_anew(session, remote, files, plan.rewrite)
@@ -211,7 +212,7 @@ def _condemn(
             remote.transport.upload(f"index/{index_id}", data)
             index = ({"id": index_id, "digest": entry_digest(data), "size": len(data)},)
         if _land(session, remote, survey.head, plan, index):
-            return survey.head[0] + 1, plan
+            return survey.head[0] + 1, plan, survey
         gc_rewrite.take_back(remote, places, index)
         backoff.after_lost_race(attempt)
     raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
@@ -290,22 +291,9 @@ def _land(session: Session, remote: Remote, head: Head, plan: _Plan, index: tupl
 def _append(
     session: Session, remote: Remote, head: Head, records: list[Record], index: tuple[dict[str, Any], ...]
 ) -> Head | None:
-    """Create the entry after *head*, on which *records* were worked out; what is the head then, None if it was taken.
-
-    Exactly that number: where this repository has read on meanwhile it is taken (protocol P1).
-    """
-    n, before = head[0] + 1, head[1]
-    op, clock = secrets.token_hex(16), session.clock()
-    entry = LogEntry(n, op, session.avc.id, before, session.author, clock, "gc", tuple(records), index)
-    data = encode_entry(entry)
+    """Create the entry after *head*; what the head is then, None if that number was taken."""
     with not_a_push(f"avc gc {remote.name}"):
-        if not create_entry(remote, n, data):
-            return None
-    remote.accept(n, data)
-    remote.catch_up()
-    session.index.catch_up()
-    remote.make_checkpoints([n])
-    return n, entry_digest(data)
+        return add_entry(session, remote, head, NewEntry(secrets.token_hex(16), "gc", records, index))
 
 
 # ---- removing -----------------------------------------------------------------------------------------

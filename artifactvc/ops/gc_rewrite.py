@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from artifactvc.errors import AvcError, DigestMismatch
 from artifactvc.ops.session import Session
+from artifactvc.storage.incoming import runs_of
 from artifactvc.storage.packs import TARGET, PackRow, PackWriter, decode_object
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_files import RemoteFiles, UsedFile
@@ -23,9 +24,6 @@ from artifactvc.util.hashing import digest_bytes
 #: Packs with fewer bytes are put together once there are many of them: each costs every reader a request.
 _SMALL: Final = 1 << 20
 _MANY: Final = 64
-#: Ranges with a smaller gap between them are read as one, up to so many bytes.
-_GAP: Final = 64 << 10
-_RUN: Final = 8 << 20
 
 
 def small_packs(packs: Sequence[UsedFile]) -> list[UsedFile]:
@@ -54,25 +52,14 @@ def write_anew(session: Session, remote: Remote, files: RemoteFiles, names: Sequ
 
 
 def _copy(remote: Remote, name: str, rows: Sequence[PackRow], writer: _Writer) -> None:
-    runs: list[list[PackRow]] = []
-    for row in rows:
-        last = runs[-1][-1] if runs else None
-        near = last is not None and row.offset - (last.offset + last.stored) <= _GAP
-        if near and row.offset + row.stored - runs[-1][0].offset <= _RUN:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    wanted = [(f"packs/{name}", run[0].offset, run[-1].offset + run[-1].stored - run[0].offset) for run in runs]
+    runs = runs_of(Place(row.digest, name, *row[1:]) for row in rows)
     where = f"'{name}' of remote '{remote.name}'"
-    for position, data in remote.transport.read_ranges(wanted):
-        run = runs[position]
-        for row in run:
-            start = row.offset - run[0].offset
-            stored = data[start : start + row.stored]
-            actual = digest_bytes(decode_object(stored, row.codec, row.length, where))
-            if actual != row.digest:
-                raise DigestMismatch(row.digest, actual, where)
-            writer.add(row, stored)
+    for position, data in remote.transport.read_ranges([run.asked for run in runs]):
+        for place, stored in runs[position].slices(data):
+            actual = digest_bytes(decode_object(stored, place.codec, place.length, where))
+            if actual != place.digest:
+                raise DigestMismatch(place.digest, actual, where)
+            writer.add(PackRow(place.digest, *place[2:]), bytes(stored))
 
 
 class _Writer:

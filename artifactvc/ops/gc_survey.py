@@ -11,14 +11,13 @@ from artifactvc.core.parts import OPEN
 from artifactvc.errors import Corrupt, MissingObject, RemoteMissing
 from artifactvc.ops.draft_places import Origin
 from artifactvc.ops.fetch import fetch
+from artifactvc.ops.push import Head
 from artifactvc.ops.session import Session
 from artifactvc.storage.parts import Parts
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_files import RemoteFiles
+from artifactvc.storage.rows import named_objects
 from artifactvc.storage.transport import Stored
-
-#: Number and digest of the last entry that was read.
-Head = tuple[int, Digest | None]
 
 
 @dataclass
@@ -56,26 +55,13 @@ def _look(session: Session, remote: Remote, files: RemoteFiles) -> tuple[list[St
     files.stand(remote.transport.list_files("packs"))
     indexes = remote.transport.list_files("index")
     roots, spared = _open_parts(session, remote)
-    files.need(bytes.fromhex(digest) for digest in _named(remote))
+    files.need(bytes.fromhex(digest) for digest in named_objects(remote.connection))
     for root, what in _live(remote, roots):
         if root not in files.roots:
             files.need(_objects(session, remote, root, what, files.roots))
             files.roots.append(root)
     files.settle()
     return indexes, spared
-
-
-def _named(remote: Remote) -> Iterator[Digest]:
-    """Descriptions, metadata, run details and metrics that names point at, deleted versions' too: they are small."""
-    for table, column in (
-        ("artifact", "description"),
-        ("version", "description"),
-        ("version", "metadata"),
-        ("run", "details"),
-        ("run", "metrics"),
-    ):
-        rows = remote.connection.execute(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
-        yield from (row[0] for row in rows.fetchall())
 
 
 def _open_parts(session: Session, remote: Remote) -> tuple[list[Digest], set[str]]:

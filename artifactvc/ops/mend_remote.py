@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from artifactvc.core.entries import LogEntry, Record, encode_entry, entry_digest
+from artifactvc.core.entries import Record, entry_digest
 from artifactvc.core.model import Digest
 from artifactvc.errors import AvcError, BadPack, Corrupt, NewerFormat, RemoteMissing, StorageError
 from artifactvc.ops import fsck_objects
 from artifactvc.ops.complete import batches
 from artifactvc.ops.findings import Check, replace_file
-from artifactvc.ops.push import create_entry, not_a_push
+from artifactvc.ops.push import NewEntry, add_entry, not_a_push
 from artifactvc.ops.sending import send_objects
 from artifactvc.storage.packs import MAGIC, PackRow, decode_table, tail_bounds
 from artifactvc.storage.remote_index import Place, decode_places, encode_places
@@ -138,19 +138,10 @@ def _land(check: Check, plan: _Plan, places: Iterable[Place], place: str) -> boo
         record["index"] = plan.indexes
     records = (record,) if plan.condemn or plan.indexes else ()
     n, before = scratch.head()
-    entry = LogEntry(
-        n + 1, secrets.token_hex(16), session.avc.id, before, session.author, session.clock(), "fsck", records,
-        tuple(index),
-    )  # fmt: skip
-    data = encode_entry(entry)
     with not_a_push(f"avc fsck {kept.name} --repair"):
-        if not create_entry(kept, entry.n, data):
+        if add_entry(session, kept, (n, before), NewEntry(secrets.token_hex(16), "fsck", records, index)) is None:
             return False
-    kept.accept(entry.n, data)
-    kept.catch_up()
-    session.caught_up = False
-    session.index  # noqa: B018  origin's log has one entry more
-    scratch.apply([(entry, entry_digest(data))])
+    scratch.apply(list(kept.log.since(n + 1, before)))
     scratch.add_places(place, rows)
     return True
 

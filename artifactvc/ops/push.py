@@ -19,10 +19,10 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from artifactvc.core.entries import MAX_BYTES, LogEntry, Record, decode_entry, encode_entry, entry_digest
 from artifactvc.core.model import Digest
@@ -52,6 +52,9 @@ from artifactvc.storage.remote import Remote, condemned_among
 from artifactvc.storage.remote_index import Place, encode_places
 from artifactvc.util import backoff
 from artifactvc.util.files import locked, make_directories, write_all, writing
+
+#: Number and digest of the last entry that was read.
+Head = tuple[int, Digest | None]
 
 #: Records that one entry takes; more make several entries.
 _RECORDS: Final = 900
@@ -217,7 +220,7 @@ def _note(remote: Remote, line: dict[str, Any]) -> None:
 # ---- the entry -----------------------------------------------------------------------------------
 
 
-def _land(session: Session, remote: Remote, head: tuple[int, Digest | None], plan: Plan, state: _Push) -> bool:
+def _land(session: Session, remote: Remote, head: Head, plan: Plan, state: _Push) -> bool:
     """Create the entry after *head* with the plan's records; False if somebody took its number first.
 
     Exactly that number: where this repository has read on since the plan was made it is taken (protocol P2).
@@ -225,31 +228,54 @@ def _land(session: Session, remote: Remote, head: tuple[int, Digest | None], pla
     places = _unindexed(remote, plan, state)
     index = _index_files(remote, state, places) if places else ()
     for position, records in enumerate(_parts(plan.records)):
-        n, before = head
-        entry = LogEntry(
-            n + 1,
-            state.op if position == 0 and not state.landed else secrets.token_hex(16),
-            session.avc.id,
-            before,
-            session.author,
-            session.clock(),
-            "push",
-            tuple(records),
-            index if position == 0 else (),
-        )
-        data = encode_entry(entry)
-        _note(remote, {"entry": entry.n, "data": data.decode()})
-        if not create_entry(remote, entry.n, data):
+        op = state.op if position == 0 and not state.landed else secrets.token_hex(16)
+        n, data = next_entry(session, head, NewEntry(op, "push", records, index if position == 0 else ()))
+        _note(remote, {"entry": n, "data": data.decode()})
+        if not create_entry(remote, n, data):
             return False
-        remote.accept(entry.n, data)
+        remote.accept(n, data)
         remote.catch_up()
         state.indexed.update(place.file for place in places)
         state.merged = None
-        state.last_entry = entry.n
-        state.entries.append(entry.n)
+        state.last_entry = n
+        state.entries.append(n)
         state.landed += len(records)
-        head = entry.n, entry_digest(data)
+        head = n, entry_digest(data)
     return True
+
+
+class NewEntry(NamedTuple):
+    """What an entry is to say: its operation's id, the command, records, and the index files that it brings."""
+
+    op: str
+    command: str
+    records: Sequence[Record]
+    indexes: Sequence[Mapping[str, Any]] = ()
+
+
+def next_entry(session: Session, head: Head, new: NewEntry) -> tuple[int, bytes]:
+    """Number and bytes of the entry after *head*."""
+    n, before = head[0] + 1, head[1]
+    entry = LogEntry(
+        n, new.op, session.avc.id, before, session.author, session.clock(), new.command, tuple(new.records),
+        tuple(new.indexes),
+    )  # fmt: skip
+    return n, encode_entry(entry)
+
+
+def add_entry(session: Session, remote: Remote, head: Head, new: NewEntry) -> Head | None:
+    """Create the entry after *head*, on which *new* was worked out; what the head is then, None if it was taken.
+
+    Exactly that number: where this repository has read on meanwhile it is taken (protocol P1, P2).
+    """
+    n, data = next_entry(session, head, new)
+    if not create_entry(remote, n, data):
+        return None
+    remote.accept(n, data)
+    remote.catch_up()
+    session.index.catch_up()
+    remote.make_checkpoints([n])
+    return n, entry_digest(data)
 
 
 def _index_files(remote: Remote, state: _Push, places: Sequence[Place]) -> tuple[dict[str, Any], ...]:

@@ -14,6 +14,7 @@ from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
 from artifactvc.storage.parts import local_drafts, local_parts
 from artifactvc.storage.remote import held_by_remotes
+from artifactvc.storage.rows import named_objects
 from artifactvc.util.text import parse_time
 
 _NAMED: Final = ("description", "metadata", "details", "metrics")
@@ -90,16 +91,7 @@ def has_ended(session: Session, draft_id: str) -> bool:
 
 def small_objects(session: Session) -> Iterator[Digest]:
     """Descriptions, metadata, run details and metrics that names still point at, deleted versions' too."""
-    connection = session.index.connection
-    for sql in (
-        "SELECT description FROM artifact WHERE description IS NOT NULL",
-        "SELECT description FROM version WHERE description IS NOT NULL",
-        "SELECT metadata FROM version WHERE metadata IS NOT NULL",
-        "SELECT details FROM run WHERE details IS NOT NULL",
-        "SELECT metrics FROM run WHERE metrics IS NOT NULL",
-    ):
-        for row in connection.execute(sql):
-            yield row[0]
+    yield from named_objects(session.index.connection)
     yield from unpushed_small_objects(session)
 
 

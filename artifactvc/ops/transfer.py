@@ -27,6 +27,7 @@ from artifactvc.errors import (
 from artifactvc.ops.sending import AT_ONCE
 from artifactvc.ops.session import Session, naming
 from artifactvc.storage.incoming import (
+    Extent,
     Incoming,
     Run,
     WholePack,
@@ -111,7 +112,7 @@ def require_objects(session: Session, digests: Sequence[Digest], what: str) -> N
 
 def _from_remote(session: Session, remote: Remote, wanted: set[Digest]) -> set[Digest]:
     """Those of *wanted* that *remote* had; where gc has removed a file meanwhile, its log says where they are now."""
-    take = _lend if session.only_looks else _bring
+    take = _lend if session.only_looks else bring_places
     got: set[Digest] = set()
     remote.catch_up()
     while True:
@@ -135,9 +136,10 @@ def _by_file(places: Mapping[Digest, Place]) -> dict[str, list[Place]]:
     return by_file
 
 
-def _plan(remote: Remote, places: Mapping[Digest, Place]) -> Incoming:
-    """What would be asked of *remote* for objects at *places*."""
-    return plan_incoming((file, held, remote.file_extent(file)) for file, held in sorted(_by_file(places).items()))
+def _plan(remote: Remote, places: Mapping[Digest, Place], extent: Callable[[str], Extent] | None = None) -> Incoming:
+    """What would be asked of *remote* for objects at *places*; *extent* as its index tells, if not given."""
+    extent = extent or remote.file_extent
+    return plan_incoming((file, held, extent(file)) for file, held in sorted(_by_file(places).items()))
 
 
 def plan_bringing(session: Session, digests: Iterable[Digest]) -> tuple[Bringing, ...]:
@@ -209,9 +211,11 @@ def _nothing_yet(intake: _Intake) -> None:
     """Nothing to take over before the last piece has come."""
 
 
-def _bring(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
-    """Fetch the objects at *places* of *remote* into the store."""
-    plan = _plan(remote, places)
+def bring_places(
+    session: Session, remote: Remote, places: Mapping[Digest, Place], extent: Callable[[str], Extent] | None = None
+) -> set[Digest]:
+    """Fetch the objects at *places* of *remote* into the store; *extent* tells of files that no index names."""
+    plan = _plan(remote, places, extent)
     if not plan.requests:
         return set()
     session.progress.start("Downloading", total=plan.bytes, unit="bytes")
@@ -294,7 +298,7 @@ class _Fetching:
 
     def _ranges(self, lot: Sequence[Run]) -> Job:
         def run() -> Take:
-            wanted = [(f"packs/{run.places[0].file}", run.start, run.length) for run in lot]
+            wanted = [run.asked for run in lot]
             found: list[tuple[Run, list[tuple[Digest, bytes]]]] = []
             for position, data in self._transport.read_ranges(wanted):
                 self.stop.check()
@@ -365,7 +369,7 @@ class _Fetching:
 def _lend(session: Session, remote: Remote, places: Mapping[Digest, Place]) -> set[Digest]:
     """Read the small objects at *places* of *remote* without storing them: for dry runs."""
     runs = [Run([place]) for place in places.values()]
-    ranges = [(f"packs/{run.places[0].file}", run.start, run.length) for run in runs]
+    ranges = [run.asked for run in runs]
     for position, data in remote.transport.read_ranges(ranges):
         for digest, found in objects_of(runs[position], data, f"'{ranges[position][0]}' of remote '{remote.name}'"):
             lend(session.avc.store, digest, found)

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -27,7 +27,16 @@ from artifactvc.errors import (
     UsageError,
 )
 from artifactvc.storage.httpclient import AT_ONCE, HttpClient, NoAnswer
-from artifactvc.storage.transport import NO_ANSWER, Advance, Listing, RemoteOptions, Stored, check_name, no_advance
+from artifactvc.storage.transport import (
+    NO_ANSWER,
+    Advance,
+    Listing,
+    RemoteOptions,
+    Stored,
+    check_name,
+    lots,
+    no_advance,
+)
 from artifactvc.util.backoff import after_no_answer
 from artifactvc.util.files import write_all
 from artifactvc.util.text import escape
@@ -146,23 +155,18 @@ class HttpTransport(Listing):
 
     def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
         """Parts of files, some at a time."""
-        lot: list[int] = []
-        held = 0
-        for position, (name, _, length) in enumerate(wanted):
-            check_name(name)
-            lot.append(position)
-            held += length
-            # The first one tells whether this server takes ranges.
-            if position == 0 or held >= _LOT or len(lot) >= 256 or position + 1 == len(wanted):
-                groups = [[at] for at in lot]
-                if self._whole_only:
-                    groups = [
-                        list(group)
-                        for _, group in groupby(sorted(lot, key=lambda at: wanted[at]), lambda at: wanted[at][0])
-                    ]
-                for found in _side_by_side([partial(self._cut, group, wanted) for group in groups]):
-                    yield from found
-                lot, held = [], 0
+        first = [[0]] if wanted else []  # it tells whether this server takes ranges
+        rest = ([at + 1 for at in lot] for lot in lots(wanted[1:], _LOT))
+        for lot in chain(first, rest):
+            check_name(wanted[lot[0]][0])
+            groups = [[at] for at in lot]
+            if self._whole_only:
+                groups = [
+                    list(group)
+                    for _, group in groupby(sorted(lot, key=lambda at: wanted[at]), lambda at: wanted[at][0])
+                ]
+            for found in _side_by_side([partial(self._cut, group, wanted) for group in groups]):
+                yield from found
 
     def _cut(self, group: Sequence[int], wanted: Sequence[tuple[str, int, int]]) -> list[tuple[int, bytes]]:
         """Parts of one file, cut out of one stream."""

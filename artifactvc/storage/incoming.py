@@ -54,6 +54,18 @@ class Run(NamedTuple):
         """Bytes of the range, small gaps included."""
         return self.places[-1].offset + self.places[-1].stored - self.places[0].offset
 
+    @property
+    def asked(self) -> tuple[str, int, int]:
+        """The range as a transport is asked for it."""
+        return f"packs/{self.places[0].file}", self.start, self.length
+
+    def slices(self, data: bytes) -> Iterator[tuple[Place, memoryview]]:
+        """The stored bytes of each object out of those of the range."""
+        view = memoryview(data)
+        for place in self.places:
+            at = place.offset - self.start
+            yield place, view[at : at + place.stored]
+
 
 @dataclass
 class Incoming:
@@ -102,7 +114,7 @@ def plan_incoming(files: Iterable[tuple[str, list[Place], Extent]]) -> Incoming:
         if count == 1 and held[0].codec == RAW and held[0].offset == 0:
             plan.own.append(held[0])
             continue
-        runs, size = _runs(held), whole_size(total, count)
+        runs, size = runs_of(held), whole_size(total, count)
         ranged = sum(run.length + REQUEST for run in runs)
         if size + REQUEST <= ranged and size <= _LARGEST_PACK:
             plan.whole.append(WholePack(file, held, size))
@@ -111,13 +123,13 @@ def plan_incoming(files: Iterable[tuple[str, list[Place], Extent]]) -> Incoming:
     return plan
 
 
-def _runs(places: list[Place]) -> list[Run]:
-    """Places of one file as ranges, neighbours together."""
+def runs_of(places: Iterable[Place]) -> list[Run]:
+    """Places as ranges, neighbours in one file together."""
     runs: list[Run] = []
-    for place in sorted(places, key=lambda p: (p.offset, p.stored)):
+    for place in sorted(places, key=lambda p: (p.file, p.offset, p.stored)):
         if runs:
             last = runs[-1].places[-1]
-            near = place.offset - (last.offset + last.stored) <= _GAP
+            near = place.file == last.file and place.offset - (last.offset + last.stored) <= _GAP
             if near and place.offset + place.stored - runs[-1].start <= _RUN:
                 runs[-1].places.append(place)
                 continue
@@ -130,10 +142,8 @@ def _runs(places: list[Place]) -> list[Run]:
 
 def objects_of(run: Run, data: bytes, where: str) -> Iterator[tuple[Digest, bytes]]:
     """The objects in the bytes of a range, each checked; BadPack, DigestMismatch."""
-    view = memoryview(data)
-    for place in run.places:
-        at = place.offset - run.start
-        unpacked = decode_object(view[at : at + place.stored], place.codec, place.length, where)
+    for place, stored in run.slices(data):
+        unpacked = decode_object(stored, place.codec, place.length, where)
         actual = digest_bytes(unpacked)
         if actual != place.digest:
             raise DigestMismatch(place.digest, actual, where)

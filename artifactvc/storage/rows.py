@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from typing import Any, Final
 
 from artifactvc.storage.schema import KEYS, NAMES
@@ -28,6 +29,19 @@ _PUT: Final = {
     for t in NAMES
 }
 _DROP: Final = {t: f'DELETE FROM "{t}" WHERE {_quoted(_KEY[t], " AND ", " = ?")}' for t in NAMES}
+
+
+def named_objects(connection: sqlite3.Connection) -> Iterator[str]:
+    """Digests of descriptions, metadata, run details and metrics that names point at, deleted versions' too."""
+    for table, column in (
+        ("artifact", "description"),
+        ("version", "description"),
+        ("version", "metadata"),
+        ("run", "details"),
+        ("run", "metrics"),
+    ):
+        rows = connection.execute(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
+        yield from (row[0] for row in rows.fetchall())
 
 
 class SqliteRows:

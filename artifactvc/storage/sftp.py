@@ -45,6 +45,7 @@ from artifactvc.storage.transport import (
     Stored,
     check_name,
     is_name,
+    lots,
     no_advance,
 )
 
@@ -148,17 +149,10 @@ class SftpTransport(Listing):
 
     def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
         """Parts of files, some at a time."""
-        lot: list[int] = []
-        held = 0
-        for position, (name, _, length) in enumerate(wanted):
-            check_name(name)
-            lot.append(position)
-            held += length
-            if held >= _LOT or len(lot) >= 256 or position + 1 == len(wanted):
-                with self._told(wanted[lot[0]][0]):
-                    found = self._pool.again(lambda wire, lot=lot: self._parts(wire, [wanted[at] for at in lot]))  # type: ignore[misc]
-                yield from zip(lot, found, strict=True)
-                lot, held = [], 0
+        for lot in lots(wanted, _LOT):
+            with self._told(wanted[lot[0]][0]):
+                found = self._pool.again(lambda wire, lot=lot: self._parts(wire, [wanted[at] for at in lot]))  # type: ignore[misc]
+            yield from zip(lot, found, strict=True)
 
     def _parts(self, wire: Wire, wanted: Sequence[tuple[str, int, int]]) -> list[bytes]:
         handles: dict[str, bytes] = {}

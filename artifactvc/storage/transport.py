@@ -158,6 +158,21 @@ class Listing:
         return [file.name for file in self.list_files(prefix)]
 
 
+def lots(wanted: Sequence[tuple[str, int, int]], most: int) -> Iterator[list[int]]:
+    """Positions of ranges (name, start, length) in lots of about *most* bytes, at most 256 each; names are checked."""
+    lot: list[int] = []
+    held = 0
+    for position, (name, _, length) in enumerate(wanted):
+        check_name(name)
+        lot.append(position)
+        held += length
+        if held >= most or len(lot) >= 256:
+            yield lot
+            lot, held = [], 0
+    if lot:
+        yield lot
+
+
 def is_name(name: str) -> bool:
     """Whether remotes have files of this name."""
     return len(name) <= 300 and _NAME.fullmatch(name) is not None

@@ -16,7 +16,7 @@ from artifactvc.ops import transfer
 from artifactvc.ops.sending import AT_ONCE
 from artifactvc.sdk.repository import RemoteOptions, Repository
 from artifactvc.storage.directory import DirectoryTransport
-from tests.support import clone, inside, new, origin, reopen, tree, version
+from tests.support import Meeting, clone, inside, new, origin, reopen, tree, version
 
 LARGE = 150_000  # bytes: a file of its own on the remote
 FILES = 10
@@ -114,24 +114,18 @@ def _right(tmp_path: Path) -> None:
 def test_several_come_at_once_and_no_more(tmp_path, rng, counted, in_pieces):
     """Pieces of one large object, too: as many as there are threads."""
     other = _published(tmp_path, {"large": rng.randbytes(8 * PIECE)})
-    meet, lock, state = threading.Barrier(AT_ONCE, timeout=20), threading.Lock(), {"now": 0, "most": 0}
+    meeting = Meeting(AT_ONCE)
     real = DirectoryTransport.read_ranges
 
     def read_ranges(its: DirectoryTransport, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
         if wanted[0][2] == PIECE:
-            with lock:
-                state["now"] += 1
-                state["most"] = max(state["most"], state["now"])
-            meet.wait()
-            with lock:
-                state["now"] -= 1
-            meet.wait()
+            meeting.attend()
         yield from real(its, wanted)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DirectoryTransport, "read_ranges", read_ranges)
         other.pull()
-    assert state == {"now": 0, "most": AT_ONCE}
+    assert (meeting.now, meeting.most) == (0, AT_ONCE)
     other.close()
     _right(tmp_path)
 

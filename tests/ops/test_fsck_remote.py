@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifactvc.errors import BrokenChain
-from artifactvc.ops import mend_remote
+from artifactvc.ops import push
 from artifactvc.sdk.repository import RemoteOptions, Repository
 from tests.conftest import SOAK
 from tests.support import clone, inside, new, origin, reopen, tree, version
@@ -235,17 +235,33 @@ def test_a_push_that_comes_first_keeps_its_bytes(pushed, tmp_path, monkeypatch):
     spoil(large_file(pushed), b"bad")
     other = clone(remote_of(pushed), tmp_path / "other")
     version(other, {"new": "by another"}, "raced")
-    create, raced = mend_remote.create_entry, []
+    create, raced = push.create_entry, []
 
     def late(remote, n, data):
         if not raced:
-            raced.append(other.push().versions)
+            raced.append(())  # the other's own entry is created in the same way
+            raced[0] = other.push().versions
         return create(remote, n, data)
 
-    monkeypatch.setattr(mend_remote, "create_entry", late)
+    monkeypatch.setattr(push, "create_entry", late)
     assert [p for p in pushed.fsck("origin", full=True, repair=True).problems if not p.repaired] == []
     assert raced == [("demo/data:v3",)]
     assert pushed.fsck("origin", full=True).problems == ()
+
+
+@pytest.mark.parametrize("how", ["other", "cut"])
+def test_a_checkpoint_that_is_not_its_entries_is_found_and_mended(pushed, how):
+    """Of the smallest size, too: each is the exact bytes of its entries (protocol R4)."""
+    checkpoint = remote_of(pushed) / "log" / "checkpoint" / "8" / f"{0:020d}"
+    for i in range(8):
+        pushed.tag("data:v0", [f"t{i}"])
+        pushed.push()
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole.replace(b"t0", b"tx") if how == "other" else whole[:-10])
+    (problem,) = pushed.fsck("origin").problems
+    assert problem.subject == f"checkpoint 'log/checkpoint/8/{0:020d}'"
+    assert [p.repaired for p in pushed.fsck("origin", repair=True).problems] == [True]
+    assert checkpoint.read_bytes() == whole
 
 
 def test_copies_kept_here_are_mended_from_the_remote(pushed):

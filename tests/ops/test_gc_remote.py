@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from artifactvc.errors import AvcError, Corrupt, ReadOnly, RemoteUnavailable
-from artifactvc.ops import gc_remote, gc_rewrite, gc_survey
+from artifactvc.ops import gc_remote, gc_rewrite, gc_survey, push
 from artifactvc.ops import push as push_module
 from artifactvc.storage.directory import DirectoryTransport
 from artifactvc.storage.transport import RemoteOptions
@@ -337,7 +337,7 @@ def test_parts_of_an_open_draft_stay(shared, tmp_path):
 
 def once_before_create(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
     """Let *deed* happen just before the next entry is created."""
-    real, done = gc_remote.create_entry, []
+    real, done = push.create_entry, []
 
     def create(*arguments: Any) -> bool:
         if not done:
@@ -345,7 +345,7 @@ def once_before_create(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], objec
             deed()
         return real(*arguments)
 
-    monkeypatch.setattr(gc_remote, "create_entry", create)
+    monkeypatch.setattr(push, "create_entry", create)
 
 
 def test_a_collection_that_was_overtaken_is_worked_out_again(shared, tmp_path, monkeypatch):
@@ -371,8 +371,6 @@ def test_a_push_that_was_overtaken_sends_again(shared, tmp_path, monkeypatch):
     shared.deleted("data:v0")
     other = clone(shared.remote, tmp_path / "other")
     version(other, {"c": "1" * 5000, "d": "2" * 200_000}, name="more")
-    from artifactvc.ops import push
-
     real, done = push.create_entry, []
 
     def create(*arguments: Any) -> bool:

@@ -17,7 +17,7 @@ from artifactvc.ops import push as pushing
 from artifactvc.ops.sending import AT_ONCE
 from artifactvc.storage.directory import DirectoryTransport
 from artifactvc.storage.outgoing import outgoing_files, plan_shipment
-from tests.support import clone, inside, new, origin, reopen, tree, version
+from tests.support import Meeting, clone, inside, new, origin, reopen, tree, version
 
 LARGE = 150_000  # bytes: a file of its own on the remote
 FILES = 12
@@ -39,18 +39,12 @@ def _noted(repository: Path) -> set[str]:
 
 def test_several_files_are_sent_at_once_and_no_more(tmp_path, rng, monkeypatch):
     """As many as there are threads are under way together; all of them wait for one another here."""
-    meet, lock, state = threading.Barrier(AT_ONCE, timeout=20), threading.Lock(), {"now": 0, "most": 0}
+    meeting = Meeting(AT_ONCE)
     real = DirectoryTransport.upload
 
     def upload(self: DirectoryTransport, name: str, *rest: object, **more: object) -> None:
         if name.startswith("packs/"):
-            with lock:
-                state["now"] += 1
-                state["most"] = max(state["most"], state["now"])
-            meet.wait()
-            with lock:
-                state["now"] -= 1
-            meet.wait()
+            meeting.attend()
         real(self, name, *rest, **more)  # type: ignore[arg-type]
 
     one = new(tmp_path / "one")
@@ -58,7 +52,7 @@ def test_several_files_are_sent_at_once_and_no_more(tmp_path, rng, monkeypatch):
     version(one, {f"large{i}": rng.randbytes(LARGE) for i in range(2 * AT_ONCE - 1)} | {"small": "1"})
     monkeypatch.setattr(DirectoryTransport, "upload", upload)
     assert one.push().files == 2 * AT_ONCE
-    assert state == {"now": 0, "most": AT_ONCE}
+    assert (meeting.now, meeting.most) == (0, AT_ONCE)
 
 
 def test_what_is_planned_is_what_is_sent(tmp_path, rng):

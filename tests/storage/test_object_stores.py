@@ -40,7 +40,7 @@ from artifactvc.storage.objectstore import PART
 from artifactvc.storage.probe import Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport
 from artifactvc.util.rate import Rate
-from tests.support import clone, inside, new, origin, tree, version
+from tests.support import clone, inside, new, origin, tree, version, within
 
 MIB = 1 << 20
 SECRET = "not-the-secret-but-secret-still"
@@ -211,23 +211,6 @@ def test_answers_that_are_lost_are_asked_for_again_where_that_does_no_harm(store
     transport.download("packs/a.pack", tmp_path / "target", len(data))
     assert (tmp_path / "target").read_bytes() == data
     assert proxy.set()["counters"]["cut"] == 2
-
-
-def within(seconds: float, deed: Callable[[], object]) -> AvcError:
-    """The error with which *deed* ends; it must not take longer than *seconds*."""
-    ended: list[AvcError] = []
-
-    def run() -> None:
-        try:
-            deed()
-        except AvcError as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)  # left behind if it hangs
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), f"still waiting after {seconds:g} seconds"
-    return ended[0]
 
 
 @pytest.mark.servers

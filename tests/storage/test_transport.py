@@ -41,6 +41,7 @@ from artifactvc.storage.probe import KINDS, Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport, check_name
 from artifactvc.util.rate import Rate
 from tests.servers.fixtures import FaultProxy, S3Server
+from tests.support import within
 
 MIB = 1 << 20
 ROUNDS, MANY = 5, 500  # of racing creates: in `make test`, and in `make soak` however many rounds it has
@@ -1063,24 +1064,6 @@ def test_a_server_that_refuses_connections(on_s3, fault_proxy):
     assert time.monotonic() - start < 10
     proxy.set(refuse=False)
     assert transport.create("log/1", b"1") is True  # the same transport, once the server is back
-
-
-def within(seconds: float, deed: Callable[[], object]) -> AvcError:
-    """The error with which *deed* ends; it must not take longer than *seconds*."""
-    ended: list[BaseException | None] = []
-
-    def run() -> None:
-        try:
-            deed()
-        except AvcError as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)  # left behind if it hangs
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), f"still waiting after {seconds:g} seconds"
-    assert isinstance(ended[0], AvcError)
-    return ended[0]
 
 
 @pytest.mark.servers
