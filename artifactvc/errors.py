@@ -11,6 +11,7 @@
     │   ├── UnknownArtifact  UnknownVersion  UnknownAlias  UnknownRemote  UnknownPath  UnknownRun
     │   │                          UnknownOperation
     │   │                          UnknownEntry, an UnknownPath, is also a KeyError and a FileNotFoundError
+    │   ├── ReferenceMissing       what a reference leads to is gone; also a FileNotFoundError and a ValueError
     │   └── MissingObject          bytes that no reachable place holds
     │       └── Collected          an undo needs bytes that gc has removed
     ├── NothingToUndo              no operation of the log is left to take back
@@ -21,10 +22,12 @@
     │   ├── OutsideWorkspace  UnsupportedFile  UnstableFile  UnreadableFile  UnsafeLink
     ├── Corrupt                    stored bytes are not what their name promises
     │   ├── DigestMismatch  BadManifest  BadPack  BadLogEntry  BrokenChain  BadIndex
+    │   ├── ReferenceChanged       what a reference leads to is not what it was; also a ValueError
     │   └── HostilePath
     ├── StorageError               disk or remote refused: full, read-only, gone
     │   ├── NoSpace  ReadOnly  RemoteUnavailable  RemoteRefused  RemoteMissing  BucketMissing
     │   ├── UnsafeRemote           the storage cannot create a file once
+    │   ├── ReferenceRefused       a reference from elsewhere leads where nobody here allowed it to
     │   ├── OutcomeUnknown         a write that may still land
     │   └── MissingExtra           an optional package is not installed
     ├── NewerFormat                written by a newer avc
@@ -200,6 +203,10 @@ class NothingToUndo(AvcError):
     """Nothing was done here that can be taken back and was not yet."""
 
 
+class ReferenceMissing(NotFound, FileNotFoundError, ValueError):
+    """What a reference leads to is not there any more, or not in that version."""
+
+
 class Conflict(AvcError):
     """The change would undo somebody else's work."""
 
@@ -279,6 +286,10 @@ class DigestMismatch(Corrupt, ValueError):
         self.digest, self.actual, self.place = digest, actual, place
 
 
+class ReferenceChanged(Corrupt, ValueError):
+    """What a reference leads to is not what was recorded; the message names both identities."""
+
+
 class BadManifest(Corrupt):
     """A manifest node that breaks the format."""
 
@@ -336,6 +347,10 @@ class BucketMissing(RemoteMissing):
 
 class UnsafeRemote(StorageError):
     """The storage cannot create a file only if it does not exist (protocol R1)."""
+
+
+class ReferenceRefused(StorageError):
+    """A reference that came from elsewhere leads to a place that ``refs.allow`` does not name (protocol H4)."""
 
 
 class OutcomeUnknown(StorageError):
