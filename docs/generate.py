@@ -236,7 +236,12 @@ def _repository_page() -> list[str]:
         _docstring(ast.parse(source)), "",
         _docstring(_class(source, "Repository")),
     ]  # fmt: skip
-    lines += _methods(source, "Repository", ("Repository", "repository"), level="####", titles=True)
+    for part, name in (
+        (source, "Repository"),
+        (_sdk("repository_retention"), "Retention"),
+        (_sdk("repository_remotes"), "Remotes"),
+    ):
+        lines += _methods(part, name, ("Repository", "repository"), level="####", titles=True)
     lines += ["", "## RemoteOptions", ""]
     lines += _fields(_source(transport), "RemoteOptions")
     lines += ["", "## Results", "", _docstring(ast.parse(_source(results)))]

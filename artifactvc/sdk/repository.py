@@ -20,6 +20,8 @@ from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
 from artifactvc.sdk.cache import Cache
 from artifactvc.sdk.environment import first, global_setting, login, project_for, project_from, set_global, variable
+from artifactvc.sdk.repository_remotes import Remotes
+from artifactvc.sdk.repository_retention import Retention
 from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.transport import RemoteOptions, transfer_limits
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "transfer_limits", "variable"]
 
 
-class Repository:
+class Repository(Remotes, Retention):
     """An open repository; use it as a context manager, or call ``close``."""
 
     def __init__(self, avc: AvcDir, environ: Mapping[str, str], progress: Progress | None = None) -> None:
@@ -478,24 +480,6 @@ class Repository:
 
         return operations.listing(self._session, limit)
 
-    def expire(self, *, now: str | None = None, dry_run: bool = False) -> list[str]:
-        """Delete the versions whose time to live is over, at *now* (ISO text) if given; what went, or would go."""
-        from artifactvc.ops import expire
-
-        return expire.expire(self._session, now=now, dry_run=dry_run)
-
-    def default_ttl(self) -> str | None:
-        """The time to live of versions that have none of their own, such as "90d", or None."""
-        from artifactvc.ops import expire
-
-        return expire.default_ttl(self._session)
-
-    def set_default_ttl(self, ttl: str | None) -> None:
-        """Record that default in the log, so that every clone follows it."""
-        from artifactvc.ops import expire
-
-        expire.set_default_ttl(self._session, ttl)
-
     # ---- runs --------------------------------------------------------------------------------
 
     def runs(self, project: str | None = None, *, limit: int | None = None) -> Iterator[results.RunInfo]:
@@ -584,72 +568,6 @@ class Repository:
     def cache(self) -> Cache:
         """The local store as a cache of remotes: ``info``, ``cleanup``, ``forget``."""
         return Cache(self._session, str(self.config_get("gc.grace").value))
-
-    # ---- remotes -----------------------------------------------------------------------------
-
-    def limit(self, *, timeout: float | None = None, retries: int | None = None, bwlimit: int | None = None) -> None:
-        """Bound what is asked of remotes from now on: seconds without a byte, tries after the first, bytes a second."""
-        self._session.limit(transfer_limits(timeout=timeout, retries=retries, bwlimit=bwlimit))
-
-    def remote_add(
-        self, name: str, url: str, *, options: RemoteOptions, single_writer: bool = False
-    ) -> results.RemoteInfo:
-        """Configure a remote after probing it."""
-        from artifactvc.ops import remotes
-
-        return remotes.add(self._session, name, url, options, single_writer=single_writer)
-
-    def remote_remove(self, name: str) -> results.RemoteInfo:
-        """Forget a remote."""
-        from artifactvc.ops import remotes
-
-        return remotes.remove(self._session, name)
-
-    def remotes(self) -> list[results.RemoteInfo]:
-        """The configured remotes."""
-        from artifactvc.ops import remotes
-
-        return remotes.listing(self._session)
-
-    def remote_set_url(self, name: str, url: str) -> results.RemoteInfo:
-        """Say where a remote is now."""
-        from artifactvc.ops import remotes
-
-        return remotes.set_url(self._session, name, url)
-
-    def remote_origin(self, name: str) -> results.RemoteInfo:
-        """Let another remote give the numbers."""
-        from artifactvc.ops import remotes
-
-        return remotes.set_origin(self._session, name)
-
-    def fetch(self, remote: str | None = None) -> results.Fetched:
-        """Read a remote's log; no data."""
-        from artifactvc.ops import fetch
-
-        return fetch.fetch(self._session, remote)
-
-    def push(
-        self,
-        remote: str | None = None,
-        refs: Sequence[str] = (),
-        *,
-        force: bool = False,
-        except_aliases: bool = False,
-        join: bool = False,
-        dry_run: bool = False,
-    ) -> results.Pushed:
-        """Send what a remote lacks."""
-        from artifactvc.ops import push
-        from artifactvc.ops.push_plan import PushOptions
-
-        return push.push(self._session, remote, refs, PushOptions(force, except_aliases, join), dry_run=dry_run)
-
-    def pull(self, remote: str | None = None, refs: Sequence[str] = (), *, dry_run: bool = False) -> results.Pulled:
-        """Read a remote's log, then bring the bytes of versions."""
-        from artifactvc.ops import remotes
-
-        return remotes.pull(self._session, remote, refs, dry_run=dry_run)
 
     # ---- settings, completion ----------------------------------------------------------------
 
