@@ -1,8 +1,9 @@
 """One way to open ``index.sqlite`` and one way to write to it.
 
-Everyday work uses the standard ``sqlite3``; sqlite-utils is imported only by
-``schema.migrate``. Transactions open with ``BEGIN IMMEDIATE`` through ``begin``:
-a deferred one fails at once when another writer is faster (design, section 3).
+Everyday work uses the standard ``sqlite3``; sqlite-utils is imported only where
+``schema.py`` migrates an older index. Transactions open with ``BEGIN IMMEDIATE``
+through ``begin``: a deferred one fails at once when another writer is faster (design,
+section 3).
 """
 
 from __future__ import annotations

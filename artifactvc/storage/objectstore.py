@@ -329,9 +329,10 @@ def open_store(place: ObjectPlace, options: RemoteOptions) -> ObjectStore:
 
         by_fsspec = options.client == "fsspec" or obstoreclient.lost_in_a_fork()
         if place.kind == "s3":
-            from artifactvc.storage import fsspecclient
 
             def other() -> Client:
+                from artifactvc.storage import fsspecclient  # and with it asyncio
+
                 return fsspecclient.open_s3fs(place, options)
 
             return other() if by_fsspec else obstoreclient.open_s3(place, options, other)
