@@ -25,6 +25,7 @@ from artifactvc.core.parts import Attempt, IndexFile, writer_directory
 from artifactvc.core.records import Row, Rows, condemned_index, holder
 from artifactvc.errors import (
     BadManifest,
+    MissingObject,
     OutcomeUnknown,
     ReadOnly,
     RemoteMissing,
@@ -37,7 +38,7 @@ from artifactvc.ops.fetch import provisional_numbers, record_renumbering
 from artifactvc.ops.push import NewEntry, add_entry
 from artifactvc.ops.sending import send_objects
 from artifactvc.ops.session import Session, append, storing
-from artifactvc.ops.transfer import bring_places, require_objects
+from artifactvc.ops.transfer import bring_places, fetch_objects, require_objects
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.incoming import objects_of, runs_of
 from artifactvc.storage.parts import Listing, Parts, local_parts
@@ -82,7 +83,10 @@ class DraftPlace(Protocol):
         """Put the objects of a part where who finishes finds them, those of *before* excepted."""
 
     def holds(self, parts: Parts, attempt: Attempt) -> bool:
-        """Whether what ``send`` relied on is still there, asked once *attempt* names it."""
+        """Whether all objects of *attempt* are there, asked once it stands among the parts."""
+
+    def lost(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """The last attempts of *listing* of which bytes are nowhere."""
 
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts, their manifests readable here and checked."""
@@ -145,6 +149,10 @@ class Here:
     def holds(self, parts: Parts, attempt: Attempt) -> bool:
         """Yes: the caller holds the store's lock."""
         return True
+
+    def lost(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """None: parts stand in the store that their writers share."""
+        return []
 
     def bring(self, parts: Parts, listing: Listing) -> list[Attempt]:
         """The attempts; their manifests were built here."""
@@ -284,16 +292,34 @@ class Origin:
     def holds(self, parts: Parts, attempt: Attempt) -> bool:
         """Read the log again: a gc that did not see the part may have condemned what it relies on (protocol P2).
 
-        From now on gc sees the part, and condemns nothing that it names.
+        From now on gc sees the part, and condemns nothing that it names. A part that was there
+        before may be one of which nobody had asked this: its writer was killed.
         """
-        if self._known_dead is None:  # nothing was sent: the part was there before
-            return True
         self.read()
         if self._condemnations() == self._known_dead:
             return True
         own = {writer_directory(attempt.writer): list(range(attempt.attempt + 1))}
         self._note(parts.places(parts.read_all(own)))
         return not self._lacking(_brought(attempt.root, None, self._session.node))
+
+    def lost(self, parts: Parts, listing: Listing) -> list[Attempt]:
+        """Each attempt is looked at alone; what condemned files, or other remotes, still have is brought here."""
+        return [attempt for attempt in parts.read(listing) if not self._can_be_had(parts, listing, attempt)]
+
+    def _can_be_had(self, parts: Parts, listing: Listing, attempt: Attempt) -> bool:
+        directory = writer_directory(attempt.writer)
+        self._note(parts.places(parts.read_all({directory: listing[directory]})))
+        try:
+            self._bring_nodes([attempt.root])
+            lacking = self._lacking(_brought(attempt.root, None, self._session.node))
+        except MissingObject:  # of its manifest
+            return False
+        for batch in batches(lacking):
+            absent = set(batch) - self._session.avc.store.has(batch)
+            absent -= self._bring_from_parts(sorted(absent))
+            if absent - fetch_objects(self._session, sorted(absent)):
+                return False
+        return True
 
     def _bring_from_parts(self, digests: Sequence[Digest]) -> set[Digest]:
         """Copy objects that only parts name from where they are, condemned or not, while they are there (P6)."""

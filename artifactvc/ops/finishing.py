@@ -16,9 +16,27 @@ from typing import Final
 from artifactvc.core.entries import Record
 from artifactvc.core.manifest import find_many, walk
 from artifactvc.core.model import EMPTY, Digest, Root
-from artifactvc.core.parts import FINISHED, Ending, Target, Texts, build_union, finishing, merged_texts, opening
+from artifactvc.core.parts import (
+    FINISHED,
+    Ending,
+    Target,
+    Texts,
+    build_union,
+    finishing,
+    merged_texts,
+    opening,
+    writer_directory,
+)
 from artifactvc.core.records import holder, resolve
-from artifactvc.errors import BadIndex, Conflict, OutcomeUnknown, RemoteMissing, StorageError, WaitTimeoutError
+from artifactvc.errors import (
+    BadIndex,
+    Conflict,
+    MissingObject,
+    OutcomeUnknown,
+    RemoteMissing,
+    StorageError,
+    WaitTimeoutError,
+)
 from artifactvc.ops import runs, versions
 from artifactvc.ops.draft_parts import TRIES, UNANSWERED, DraftState, Part, check_type, current, draft_at, over
 from artifactvc.ops.draft_places import DraftPlace
@@ -63,24 +81,57 @@ def finish_draft(session: Session, place: DraftPlace, wish: Wish, own: Digest) -
             return ended
     parts = place.parts(draft.id)
     _mark(parts)
+    whole = _Whole(session, place, parts)
     merged: _Merged | None = None
     for _ in range(TRIES):
         place.read()
         now = draft_at(place, wish.target, draft.generation)
         if now.over:
             return _ended(session, wish, own, now)
-        listing = parts.listing()
-        if merged is None or merged.listing != listing:
-            try:
+        listing = whole.listing()
+        try:
+            if merged is None or merged.listing != listing:
                 merged = _merge(session, place, parts, wish, own, listing)
-            except (BadIndex, RemoteMissing):  # somebody else may have ended the draft, and gc removed its parts
-                place.read()
-                if not draft_at(place, wish.target, draft.generation).over:
-                    raise
-                continue
-        if _land(session, place, parts, wish, draft, merged):
-            return _version(session, draft_at(place, wish.target, draft.generation))
+            if _land(session, place, whole, wish, draft, merged):
+                return _version(session, draft_at(place, wish.target, draft.generation))
+        except (BadIndex, RemoteMissing, MissingObject) as error:
+            place.read()
+            if draft_at(place, wish.target, draft.generation).over:
+                continue  # somebody else has ended the draft, and gc removed its parts
+            if not isinstance(error, MissingObject) or not whole.leave_out(listing):
+                raise
     raise StorageError(f"parts of '{wish.target.name}' keep coming while it is finished", hint="finish when all are in")
+
+
+class _Whole:
+    """The attempts that count: of each run the last that is whole (protocol P10).
+
+    One is not if what it relies on was condemned before it stood among the parts, and its
+    writer was killed before it saw that. Nobody was told that such a part is in: gc condemns
+    nothing that a part names which it sees. Its writer sends it again when it is called again.
+    """
+
+    def __init__(self, session: Session, place: DraftPlace, parts: Parts) -> None:
+        self._session, self._place, self._parts = session, place, parts
+        self._broken: set[tuple[str, int]] = set()
+
+    def listing(self) -> Listing:
+        """What is there now, but for those that were left out."""
+        found = {
+            writer: [attempt for attempt in attempts if (writer, attempt) not in self._broken]
+            for writer, attempts in self._parts.listing().items()
+        }
+        return {writer: attempts for writer, attempts in found.items() if attempts}
+
+    def leave_out(self, listing: Listing) -> bool:
+        """Look for attempts of which bytes are gone; whether there are any."""
+        lost = self._place.lost(self._parts, listing)
+        for attempt in lost:
+            self._broken.add((writer_directory(attempt.writer), attempt.attempt))
+            self._session.say(
+                f"the last part of run '{attempt.writer}' is not taken: it was broken off, and bytes of it are gone"
+            )
+        return bool(lost)
 
 
 def _mark(parts: Parts) -> None:
@@ -128,7 +179,7 @@ def _live(place: DraftPlace, target: Target) -> list[Digest]:
     return [v["digest"] for v in place.rows.find("version", artifact=artifact["id"], live=1)] if artifact else []
 
 
-def _land(session: Session, place: DraftPlace, parts: Parts, wish: Wish, draft: DraftState, merged: _Merged) -> bool:
+def _land(session: Session, place: DraftPlace, whole: _Whole, wish: Wish, draft: DraftState, merged: _Merged) -> bool:
     """Create the entry; False if the draft ended or a part came before it could be created."""
     target = wish.target
     artifact_id = place.artifact_id(target.project, target.name)
@@ -140,7 +191,7 @@ def _land(session: Session, place: DraftPlace, parts: Parts, wish: Wish, draft: 
     def plan() -> list[Record]:
         nonlocal planned, existing
         now, live = draft_at(place, target, draft.generation), _live(place, target)
-        planned, existing = not now.over and parts.listing() == merged.listing, merged.root.digest in live
+        planned, existing = not now.over and whole.listing() == merged.listing, merged.root.digest in live
         if not planned:
             return []
         check_type(place.rows, target, now)

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,7 +20,6 @@ from artifactvc.errors import (
     BadName,
     Conflict,
     Corrupt,
-    MissingObject,
     PathConflict,
     ReadOnly,
     RemoteUnavailable,
@@ -763,7 +763,8 @@ def test_what_was_condemned_meanwhile_is_sent_again_or_missed(shared, tmp_path):
     condemn(shared, [path.relative_to(packs).as_posix() for path in files])
     for path in files:
         path.unlink()
-    told(MissingObject, lambda: end(shared.other, "r2"))
+    assert "nothing to finish" in told(Conflict, lambda: end(shared.other, "r2"))
+    assert "the last part of run 'r1' is not taken" in " ".join(shared.other.notices)
     assert live(shared.other) == []
     found = end(shared.one, "r2")
     shared.other.pull()
@@ -803,6 +804,48 @@ def test_a_condemnation_between_sending_and_the_part_is_seen(shared, tmp_path, m
     third = clone(tmp_path / "remote", tmp_path / "third")
     third.pull()
     assert content(third, latest(third)) == {"a": "1" * 200_000}
+
+
+class Killed(BaseException):
+    """A process that ends here."""
+
+
+def broken_off(shared: Two, remote: Path, monkeypatch, run: str, files: dict[str, str]) -> None:
+    """*run* puts a part in that relies on what origin had; that is collected, and the run killed, before it knows."""
+    packs = remote / "packs"
+
+    def collected() -> None:
+        gone = [path for path in packs.rglob("*") if path.is_file()]
+        condemn(shared, [path.relative_to(packs).as_posix() for path in gone])
+        for path in gone:
+            path.unlink()
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        between(patched, Parts, "create", collected, before=True)
+        patched.setattr(draft_places.Origin, "holds", killed)
+        with pytest.raises(Killed):
+            put(shared.one, run, files)
+
+
+def test_a_part_that_was_broken_off_is_sent_again(shared, tmp_path, monkeypatch):
+    """Its writer calls again, and is told that the part is in only when all bytes of it are (protocol P2)."""
+    broken_off(shared, tmp_path / "remote", monkeypatch, "r1", {"a": "1" * 200_000})
+    put(shared.one, "r1", {"a": "1" * 200_000})
+    assert content(shared.other, end(shared.other, "r2")) == {"a": "1" * 200_000}
+
+
+def test_a_part_that_was_broken_off_does_not_stop_others(shared, tmp_path, monkeypatch):
+    """It never was in: others are finished without it, and its writer is told so (protocol P10)."""
+    broken_off(shared, tmp_path / "remote", monkeypatch, "r1", {"a": "1" * 200_000})
+    assert "nothing to finish" in told(Conflict, lambda: end(shared.other, "r2"))  # there is no other
+    put(shared.other, "r2", {"b": "2"})
+    assert content(shared.other, end(shared.other, "r3")) == {"b": "2"}
+    assert "the last part of run 'r1' is not taken" in " ".join(shared.other.notices)
+    put(shared.one, "r1", {"a": "1" * 200_000})
+    assert content(shared.one, end(shared.one, "r1")) == {"a": "1" * 200_000}
 
 
 def test_a_condemnation_while_it_is_finished_is_seen(shared, tmp_path, monkeypatch):
