@@ -75,6 +75,11 @@ class Address(NamedTuple):
     version_id: str | None = None
 
 
+def is_azure_host(text: str) -> bool:
+    """Whether *text* names an account of Azure's blob storage: ``ACCOUNT.blob.core.windows.net``."""
+    return _AZURE_HOST.fullmatch(text.lower()) is not None
+
+
 def is_uri(text: str) -> bool:
     """Whether *text* is meant as an address, rather than as a path of this machine."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text) is not None

@@ -54,6 +54,9 @@ class Session:
     caught_up: bool = False
     limits: Limits = NO_LIMITS  # what this command was told of its transfers
     only_looks: bool = False  # a dry run: what has to be read from a remote is not stored
+    allowed_globally: str = (
+        ""  # `refs.allow` of the user's own file: it counts beside the repository's (ops/consent.py)
+    )
     unreachable: dict[str, StorageError] = field(default_factory=dict)  # remotes that failed: not waited for again
     _remotes: dict[str, Remote] = field(default_factory=dict)
 

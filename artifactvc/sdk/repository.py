@@ -47,8 +47,9 @@ class Repository(Remotes, Retention):
             variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized"
         )
         self._session = Session(
-            avc, user, names.check_project(project), entity, progress or NoProgress(), fetch_objects=_fetch_objects
-        )
+            avc, user, names.check_project(project), entity, progress or NoProgress(), fetch_objects=_fetch_objects,
+            allowed_globally=settings.get_dotted(self._global, "refs.allow") or "",
+        )  # fmt: skip
 
     # ---- opening ---------------------------------------------------------------------------
 

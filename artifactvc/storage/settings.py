@@ -52,6 +52,13 @@ def _check_place(text: str) -> str:
     return os.path.abspath(os.path.expanduser(text))
 
 
+def _check_allowed(text: str) -> str:
+    from artifactvc.core.consent import parse_allowed
+
+    parse_allowed(text)
+    return text
+
+
 #: name -> (default, check). An empty default means that the program works it out.
 SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "project": ("", names.check_project),
@@ -60,6 +67,7 @@ SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "gc.grace": ("14d", _check_grace),
     "distributed.origin": ("true", _check_switch),
     "store.path": ("", _check_place),
+    "refs.allow": ("", _check_allowed),
 }
 
 

@@ -35,6 +35,7 @@ class RemoteOptions:
     read_only: bool = False
     client: str = "auto"  # or "fsspec": which library speaks to an object store
     rate: Rate | None = None  # bytes a second, of all transports that are given it together
+    named: frozenset[str] = frozenset()  # of sources: places that somebody here named, so that they may be private
 
     @property
     def limits(self) -> Limits:

@@ -25,7 +25,7 @@ import pytest
 from artifactvc.util.pool import workers
 from tests.cli.conftest import AVC, Avc, schema
 
-SETTINGS = "settings are distributed.origin, entity, gc.grace, project, store.path, user"
+SETTINGS = "settings are distributed.origin, entity, gc.grace, project, refs.allow, store.path, user"
 
 NAME_RULE = "use 1 to 128 ASCII letters, digits, '_', '-' or '.', not beginning with '.' or '-', not ending with '.'"
 PROJECT_RULE = "use 1 to 128 characters without / \\ # ? % : and control characters"
