@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
 
 from artifactvc.errors import RemoteMissing, RemoteRefused, RemoteUnavailable, StorageError
+from artifactvc.storage.pools import Pools, let_go, reason
 from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.text import escape
 
@@ -28,42 +27,12 @@ class NoAnswer(Exception):
     """No answer, or one that says to try again: why."""
 
 
-class _Pools(NamedTuple):
-    """Connections, and the process that they belong to."""
-
-    pid: int
-    manager: Any
-
-
 class HttpClient:
     """The server at *url*. Any number of threads may use it at once."""
 
     def __init__(self, url: str, options: RemoteOptions) -> None:
         self.url, self._options = url, options
-        self._lock = threading.Lock()
-        self._pools = _Pools(0, None)
-
-    def _pool(self) -> Any:
-        """The connections: of this process, not those of one that it was forked from."""
-        with self._lock:
-            if self._pools.pid != os.getpid():
-                self._pools = _Pools(os.getpid(), self._new_pool())
-            return self._pools.manager
-
-    def _new_pool(self) -> Any:
-        from urllib.request import getproxies, proxy_bypass
-
-        import urllib3
-
-        wait = urllib3.Timeout(connect=min(10.0, self._options.timeout), read=self._options.timeout)
-        settings: dict[str, Any] = {"maxsize": AT_ONCE, "timeout": wait, "retries": False}
-        parts = urlsplit(self.url)
-        proxy = getproxies().get(parts.scheme)
-        if proxy and not proxy_bypass(parts.netloc):
-            login = urlsplit(proxy).netloc.rpartition("@")[0]
-            headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
-            return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
-        return urllib3.PoolManager(**settings)
+        self._pools = Pools(url, options, AT_ONCE)
 
     @cached_property
     def _netrc(self) -> Any:
@@ -97,7 +66,7 @@ class HttpClient:
         try:
             for _ in range(_REDIRECTS + 1):
                 asked = {"Accept-Encoding": "identity", "User-Agent": "artifactvc", **headers}
-                answer = self._pool().request(
+                answer = self._pools.manager().request(
                     "GET", address, headers=asked | self._credentials(address), redirect=False,
                     preload_content=False, decode_content=False,
                 )  # fmt: skip
@@ -109,17 +78,13 @@ class HttpClient:
             raise StorageError(f"'{name}' at '{self.url}' is redirected without end", hint="check the address")
         except urllib3.exceptions.SSLError as error:
             raise RemoteUnavailable(
-                f"'{self.url}' cannot be trusted: {_reason(error)}", hint="check the address, and this machine's clock"
+                f"'{self.url}' cannot be trusted: {reason(error)}", hint="check the address, and this machine's clock"
             ) from error
         except urllib3.exceptions.HTTPError as error:
-            raise NoAnswer(_reason(error)) from error
+            raise NoAnswer(reason(error)) from error
         finally:
             if answer is not None:
-                if answer.length_remaining == 0:
-                    answer.drain_conn()  # or the connection would not be ready for the next
-                elif not answer.closed:
-                    answer.close()  # what is not wanted is not waited for
-                answer.release_conn()
+                let_go(answer)
 
     def _moved(self, name: str, address: str, location: str) -> str:
         target = urljoin(address, location)
@@ -152,20 +117,3 @@ class HttpClient:
                 f"{what} comes compressed, though it was asked not to",
                 hint="ask who keeps that server to serve these files as they are",
             )
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong with a connection, without the objects that urllib3 writes into its text."""
-    names = {
-        "NewConnectionError": "connection refused",
-        "NameResolutionError": "no such host",
-        "ConnectTimeoutError": "no answer in time",
-        "ReadTimeoutError": "no answer in time",
-        "IncompleteRead": "the connection was cut",
-    }
-    for kind in type(error).__mro__:
-        if kind.__name__ in names:
-            return names[kind.__name__]
-    inner = error.args[-1] if error.args else error
-    text = getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner)
-    return escape(str(text)[:200])

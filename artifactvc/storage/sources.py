@@ -51,4 +51,8 @@ def open_source(address: Address, options: RemoteOptions) -> Source:
         from artifactvc.storage.filesource import FileSource
 
         return FileSource(options)
+    if address.kind in ("s3", "gcs", "azure"):
+        from artifactvc.storage.objectsource import open_bucket
+
+        return open_bucket(address, options)
     raise BadValue(f"'{escape(address.uri)}' is not among what can be referred to")

@@ -1,0 +1,76 @@
+"""Connections to one server over HTTP, kept open between requests, through the proxies of the environment."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from artifactvc.storage.transport import RemoteOptions
+from artifactvc.util.text import escape
+
+_REASONS: Final = {
+    "NewConnectionError": "connection refused",
+    "NameResolutionError": "no such host",
+    "ConnectTimeoutError": "no answer in time",
+    "ReadTimeoutError": "no answer in time",
+    "IncompleteRead": "the connection was cut",
+}
+
+
+class _Held(NamedTuple):
+    """Connections, and the process that they belong to."""
+
+    pid: int
+    manager: Any
+
+
+class Pools:
+    """urllib3's connections for the server at *url*, *at_once* of them kept. Any number of threads may use them."""
+
+    def __init__(self, url: str, options: RemoteOptions, at_once: int) -> None:
+        self._url, self._options, self._at_once = url, options, at_once
+        self._lock = threading.Lock()
+        self._held = _Held(0, None)
+
+    def manager(self) -> Any:
+        """The connections: of this process, not those of one that it was forked from."""
+        with self._lock:
+            if self._held.pid != os.getpid():
+                self._held = _Held(os.getpid(), self._opened())
+            return self._held.manager
+
+    def _opened(self) -> Any:
+        from urllib.request import getproxies, proxy_bypass
+
+        import urllib3
+
+        wait = urllib3.Timeout(connect=min(10.0, self._options.timeout), read=self._options.timeout)
+        settings: dict[str, Any] = {"maxsize": self._at_once, "timeout": wait, "retries": False}
+        parts = urlsplit(self._url)
+        proxy = getproxies().get(parts.scheme)
+        if proxy and not proxy_bypass(parts.netloc):
+            login = urlsplit(proxy).netloc.rpartition("@")[0]
+            headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+            return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
+        return urllib3.PoolManager(**settings)
+
+
+def let_go(answer: Any) -> None:
+    """Give the connection of *answer* back: to be used again if all was read, else to be closed."""
+    if answer.length_remaining == 0:
+        answer.drain_conn()  # or the connection would not be ready for the next
+    elif not answer.closed:
+        answer.close()  # what is not wanted is not waited for
+    answer.release_conn()
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with a connection, without the objects that urllib3 writes into its text."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in _REASONS:
+            return _REASONS[kind.__name__]
+    inner = error.args[-1] if error.args else error
+    text = getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner)
+    return escape(str(text)[:200])
