@@ -20,7 +20,7 @@ import click
 
 from artifactvc import errors
 from artifactvc.cli import app
-from artifactvc.core import results, results_cache, results_sharing
+from artifactvc.core import results, results_cache, results_retention, results_sharing
 from artifactvc.sdk import repository
 from artifactvc.storage import settings, transport
 
@@ -245,7 +245,7 @@ def _repository_page() -> list[str]:
     lines += ["", "## RemoteOptions", ""]
     lines += _fields(_source(transport), "RemoteOptions")
     lines += ["", "## Results", "", _docstring(ast.parse(_source(results)))]
-    text = _source(results) + _source(results_cache) + _source(results_sharing)
+    text = _source(results) + _source(results_cache) + _source(results_retention) + _source(results_sharing)
     for node in ast.parse(text).body:
         if isinstance(node, ast.ClassDef):
             lines += ["", f"### {node.name}", "", *_fields(text, node.name)]

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     **dict.fromkeys(("init", "add", "rm", "status", "commit", "reset", "checkout", "put", "get"), "work"),
     **dict.fromkeys(("log", "show", "ls", "cat", "diff"), "look"),
     **dict.fromkeys(("alias", "tag", "edit", "rename", "delete", "restore"), "names"),
+    **dict.fromkeys(("ttl", "expire"), "retention"),
     **dict.fromkeys(("undo", "op"), "undo"),
     **dict.fromkeys(("run", "runs", "lineage"), "runs"),
     **dict.fromkeys(("remote", "push", "pull", "fetch", "clone"), "remotes"),
@@ -32,7 +33,8 @@ COMMANDS: Final[dict[str, str]] = {
     "artifact": "artifact",
 }
 TITLES: Final = {
-    "work": "Work on files", "look": "Look at versions", "names": "Change names", "undo": "Take back",
+    "work": "Work on files", "look": "Look at versions", "names": "Change names",
+    "retention": "Keep and expire", "undo": "Take back",
     "runs": "Runs and lineage", "remotes": "Share", "upkeep": "Keep in order", "cache": "Save space",
     "artifact": "W&B's spellings",
 }  # fmt: skip

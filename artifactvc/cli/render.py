@@ -69,9 +69,10 @@ def version_line(info: results.VersionInfo, *, shared: bool = True) -> str:
     tags = f" ({', '.join(map(escape, info.tags))})" if info.tags else ""
     text = escape(info.description.partition("\n")[0])
     where = " unpushed" if shared and not info.pushed else ""
+    end = f"  {expiry(info.expires)}" if info.expires else ""
     head = f"{info.version:<6} {info.digest[:12]}  {info.created[:16].replace('T', ' ')}  {escape(info.author)}"
     size = f"{count(info.entries, 'entry')}, {format_size(info.size)}"
-    return f"{head}  {size}{aliases}{tags}{where}" + (f"  {text}" if text else "")
+    return f"{head}  {size}{aliases}{tags}{where}{end}" + (f"  {text}" if text else "")
 
 
 def version(info: results.VersionInfo, *, shared: bool = True) -> Iterator[str]:
@@ -89,6 +90,7 @@ def version(info: results.VersionInfo, *, shared: bool = True) -> Iterator[str]:
         ("made by", ", ".join(info.produced_by)),
         ("used by", ", ".join(info.used_by)),
         ("ttl", info.ttl or ""),
+        ("expires", expiry(info.expires).removeprefix("expires ")),
         ("state", ", ".join(state)),
     ]  # fmt: skip
     yield colour(f"{escape(info.project)}/{escape(info.name)}:{info.version}", "head")
@@ -103,6 +105,27 @@ def version(info: results.VersionInfo, *, shared: bool = True) -> Iterator[str]:
     if info.description:
         yield ""
         yield from (f"    {escape(line)}" for line in info.description.splitlines())
+
+
+def expiry(moment: str | None) -> str:
+    """When a version expires, and on a terminal how long it is until then; empty for never."""
+    if moment is None:
+        return ""
+    left = ""
+    if sys.stdout.isatty():
+        from artifactvc.util.text import format_days, now, parse_time
+
+        seconds = (parse_time(moment) - parse_time(now())).total_seconds()
+        left = f" (in {format_days(seconds)})" if seconds > 0 else " (over: the next gc deletes it)"
+    return f"expires {moment[:16].replace('T', ' ')} UTC{left}"
+
+
+def expired(one: results.Expired, *, dry_run: bool) -> str:
+    """One version whose time is over: what goes, why, and since when."""
+    aliases = f" [{', '.join(map(escape, one.aliases))}]" if one.aliases else ""
+    since = f"over since {one.since[:16].replace('T', ' ')} UTC"
+    verb = "would expire" if dry_run else "has expired"
+    return f"{escape(one.artifact)}:{one.version}{aliases} {verb}: {escape(one.why)}, {since}"
 
 
 def artifact_line(info: results.ArtifactInfo, project: str) -> str:

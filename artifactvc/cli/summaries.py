@@ -25,6 +25,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "rename": "Give an artifact another name.",
     "delete": "Mark a version deleted.",
     "restore": "Take a deletion back.",
+    "ttl": "Show or set how long versions live.",
+    "expire": "Delete the versions whose time to live is over.",
     "undo": "Take back the last operation.",
     "op": "Look at the operations that were done here.",
     "run": "Run a command and record what it used and made.",

@@ -64,6 +64,8 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
 def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool, force: bool) -> None:
     """Remove what nothing needs.
 
+    Versions whose time to live is over are deleted first, as by 'avc expire'.
+
     Without REMOTE, objects that no live version, draft or recent deletion needs go to the trash, and
     leave it after the grace. On a remote: stored files are condemned by an entry of its log,
     packs that are mostly dead are written anew, and what was condemned goes after the grace.
@@ -75,6 +77,8 @@ def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool
     result = shared.repository.gc(grace=grace, dry_run=dry_run)
     if shared.answer("gc", result):
         return
+    for one in result.expired:
+        shared.say(render.expired(one, dry_run=dry_run))
     verb = "would move" if dry_run else "moved"
     shared.say(f"{verb} {count(result.trashed_objects, 'object')} ({format_size(result.trashed_bytes)}) to the trash")
     if result.removed_bytes:
@@ -90,8 +94,8 @@ def _gc_remote(shared: Shared, name: str, grace: str | None, dry_run: bool, forc
     if shared.answer("gc", result):
         return
     would = "would " if dry_run else ""
-    for ref in result.expired:
-        shared.say(f"{escape(ref)} {'would expire' if dry_run else 'has expired'}: its time to live is over")
+    for one in result.expired:
+        shared.say(render.expired(one, dry_run=dry_run))
     _say_files(shared, f"{would}condemn" if dry_run else "condemned", result.condemned)
     if result.rewritten_bytes:
         shared.say(f"{'would write' if dry_run else 'wrote'} {format_size(result.rewritten_bytes)} anew")

@@ -106,7 +106,7 @@ def status(shared: Shared, names: tuple[str, ...]) -> None:
 @click.option("--alias", "aliases", metavar="A", multiple=True, help="Point this alias at them, too.")
 @click.option("--tag", "tags", metavar="T", multiple=True, help="Add this tag.")
 @click.option("--meta", metavar="K=V|@FILE", multiple=True, help="Metadata: a key and a JSON value, or a JSON file.")
-@click.option("--ttl", metavar="30d|none", help="How long they live, from now; gc deletes them then.")
+@click.option("--ttl", metavar="30d|none", help="How long they live, from now; 'avc gc' deletes them then.")
 @click.option("--run", metavar="ID", help="The run that produced them.")
 @click.option("--dry-run", is_flag=True, help="Say what would be committed.")
 def commit(

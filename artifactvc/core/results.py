@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from artifactvc.core.results_cache import *  # noqa: F403  results are one vocabulary, in three files
+from artifactvc.core.results_cache import *  # noqa: F403  results are one vocabulary, in four files
+from artifactvc.core.results_retention import *  # noqa: F403
+from artifactvc.core.results_retention import Expired
 from artifactvc.core.results_sharing import *  # noqa: F403
 from artifactvc.core.results_sharing import Bringing
 
@@ -116,7 +118,8 @@ class VersionInfo:
     metadata: dict[str, Any]
     produced_by: tuple[str, ...]  # run ids
     used_by: tuple[str, ...]
-    ttl: str | None
+    ttl: str | None  # its own: "30d" or "none"; None if the project's default counts
+    expires: str | None  # when it does, by its own or the default; None for never, and of a deleted one
     state: str  # live, deleted
     base: str | None  # version it was committed on, if that is known
     here: bool  # all its bytes are in the local store
@@ -374,6 +377,7 @@ class Collected:
     trashed_bytes: int
     removed_bytes: int
     restored_objects: int
+    expired: tuple[Expired, ...]  # versions whose time to live is over
     kept: tuple[str, ...]
     dry_run: bool = False
 

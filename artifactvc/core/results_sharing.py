@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from artifactvc.core.results_retention import Expired
+
 __all__ = [
     "Bringing",
     "Cloned",
@@ -123,6 +125,6 @@ class CollectedRemote:
     rewritten_bytes: int  # of packs that were mostly dead
     removed: tuple[RemovedFile, ...]
     spared: tuple[str, ...]  # condemned files that hold the only copy of something that is needed
-    expired: tuple[str, ...]  # versions whose time to live is over
+    expired: tuple[Expired, ...]  # versions whose time to live is over
     kept: tuple[str, ...]
     dry_run: bool = False

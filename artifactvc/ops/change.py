@@ -267,7 +267,16 @@ def restore(session: Session, ref: str) -> Named:
         if session.index.rows.get("alias", found.artifact["id"], "latest")
         else (f", without its aliases: 'avc alias {found.artifact['name']}:{found.shown} latest' gives it that one")
     )
-    return _named(session, found, f"restored {found.full_name}:{found.shown}{lost}")
+    name = f"{found.artifact['name']}:{found.shown}"
+    again = f"; its time to live is over: 'avc ttl {name} none' keeps it" if _is_over(session, found) else ""
+    return _named(session, found, f"restored {found.full_name}:{found.shown}{lost}{again}")
+
+
+def _is_over(session: Session, found: Found) -> bool:
+    from artifactvc.ops.expire import is_over
+
+    version = resolve.live_by_digest(session, found.artifact["id"], found.version["digest"])
+    return version is not None and is_over(session, found.artifact, version)
 
 
 def _named(session: Session, found: Found, message: str) -> Named:

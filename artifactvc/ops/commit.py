@@ -18,16 +18,16 @@ from artifactvc.core.manifest import summary
 from artifactvc.core.model import Digest, Root
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import Committed
-from artifactvc.core.retention import NONE
+from artifactvc.core.retention import INHERIT, parse_ttl
 from artifactvc.errors import TypeConflict, UsageError
 from artifactvc.ops import resolve
 from artifactvc.ops.change import alias_record
 from artifactvc.ops.complete import require_complete
 from artifactvc.ops.session import Session, append, salted, storing
 from artifactvc.ops.trusted import note_trusted
+from artifactvc.ops.ttl import require_ttl
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
-from artifactvc.util.text import parse_duration
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,12 @@ class CommitOptions:
             salted(self.message, "the description")  # what no reader would take is refused before anything is stored
         if self.metadata:
             salted(dict(self.metadata))
-        if self.ttl not in (None, NONE):
-            parse_duration(str(self.ttl))
         if self.run is not None:
             from artifactvc.ops.runs import check_run_id
 
             check_run_id(self.run)
-        return replace(self, aliases=tuple(a for a in dict.fromkeys(self.aliases) if a != "latest"))
+        ttl = parse_ttl(self.ttl or INHERIT)
+        return replace(self, aliases=tuple(a for a in dict.fromkeys(self.aliases) if a != "latest"), ttl=ttl)
 
 
 def commit(
@@ -72,6 +71,9 @@ def commit(
         ids = [_draft_id(session, text) for text in wanted]
     else:
         ids = [draft.id for draft in drafts.all() if draft.owner == "workspace"]
+    if options.ttl is not None:
+        for draft in filter(None, map(drafts.get, ids)):
+            require_ttl(draft.type)
     return [done for draft_id in ids if (done := _commit_one(session, draft_id, options, dry_run=dry_run)) is not None]
 
 
@@ -217,7 +219,9 @@ def type_conflict(name: str, existing: str, asked: str) -> TypeConflict:
 
 def _note(session: Session, draft: Draft, row: Row, outcome: str, options: CommitOptions) -> str:
     if outcome == "existing":
-        kept = " (its description and metadata stay)" if options.message or options.metadata else ""
+        said = "description and metadata" if options.message or options.metadata else ""
+        said += f"{' and ' * bool(said)}time to live" if options.ttl else ""
+        kept = f" (its {said} stay{'s' * (said == 'time to live')})" if said else ""
         return f"content is already {names.shown_number(row['number'], provisional=bool(row['provisional']))}{kept}"
     if draft.base_number is not None and row["number"] > draft.base_number + 1:
         return f"committed on v{draft.base_number}, which was not the newest version"

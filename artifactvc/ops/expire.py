@@ -1,7 +1,8 @@
 """Versions whose time is over become deleted ones: records of the log, never behind a user's back.
 
 What is live stays a function of the log alone (protocol P9): expiry appends ``delete``
-records, which can be restored like any other until gc has removed the bytes.
+records, which can be restored like any other until gc has removed the bytes. Only
+``avc expire`` and ``avc gc`` do so.
 """
 
 from __future__ import annotations
@@ -9,88 +10,134 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
+from artifactvc.core import names
 from artifactvc.core.entries import Record
-from artifactvc.core.records import Row, Rows
-from artifactvc.core.retention import DEFAULT_SETTING, NONE, Candidate, over
-from artifactvc.core.rows import ending
+from artifactvc.core.results import Expired, Expiry
+from artifactvc.core.retention import DEFAULT_SETTING, NONE, Candidate, Fate, default_setting, fate
+from artifactvc.core.rows import Row, Rows, ending, live_version, resolve
+from artifactvc.ops.resolve import Where, here
 from artifactvc.ops.session import Session, append
-from artifactvc.util.text import parse_duration, parse_time
+from artifactvc.util.text import format_time, parse_time
 
 #: Records of one entry.
-_AT_ONCE = 900
+AT_ONCE = 900
 
 
-def default_ttl(session: Session) -> str | None:
-    """The default time to live that the log records, or None."""
-    return _default(session.index.rows)
+def default_ttl(rows: Rows, project: str) -> str | None:
+    """The time to live of the versions of *project* that have none of their own; None for ever."""
+    for name in (default_setting(project), DEFAULT_SETTING):
+        row = rows.get("setting", name)
+        value = json.loads(row["value"]) if row and row["value"] else None
+        if isinstance(value, str):
+            return None if value == NONE else value
+    return None
 
 
-def _default(rows: Rows) -> str | None:
-    row = rows.get("setting", DEFAULT_SETTING)
-    value = json.loads(row["value"]) if row and row["value"] else None
-    return value if isinstance(value, str) else None
+def fate_of(where: Where, artifact: Row, version: Row) -> Fate:
+    """When one version expires, and why."""
+    default = default_ttl(where.rows, artifact["project"])
+    newest, aliases = False, tuple[str, ...]()
+    if version["ttl"] is None and default is not None:
+        last = where.connection.execute(
+            "SELECT max(number) FROM version WHERE artifact = ? AND live = 1", (artifact["id"],)
+        ).fetchone()
+        newest = last[0] == version["number"]
+        held = where.rows.find("alias", artifact=artifact["id"], digest=version["digest"])
+        aliases = tuple(row["alias"] for row in held)
+    return fate(_candidate(artifact, version, aliases, newest=newest), default)
 
 
-def set_default_ttl(session: Session, ttl: str | None) -> None:
-    """Record the default time to live; None or "none" for no default."""
-    value = None if ttl in (None, NONE) else ttl
-    if value is not None:
-        parse_duration(value)
-    before = default_ttl(session)
-    if before != value:
-        record: Record = {
-            "kind": "setting", "name": DEFAULT_SETTING, "set": {"value": value}, "was": {"value": before},
-        }  # fmt: skip
-        append(session, "ttl", lambda: [record])
+def is_over(session: Session, artifact: Row, version: Row) -> bool:
+    """Whether the time of a version is over by now, so that the next gc deletes it."""
+    end = fate_of(here(session), artifact, version).expires
+    return end is not None and end <= parse_time(session.clock())
 
 
-def candidates(rows: Rows) -> Iterator[tuple[Candidate, Row]]:
-    """Every live version of *rows* with what decides its expiry."""
-    for artifact in rows.find("artifact", deleted=0):
+def expires_at(where: Where, artifact: Row, version: Row) -> str | None:
+    """The moment at which a live version expires, as records have it; None for never."""
+    end = fate_of(where, artifact, version).expires if version["live"] else None
+    return None if end is None else format_time(end)
+
+
+def _candidate(artifact: Row, version: Row, aliases: tuple[str, ...], *, newest: bool) -> Candidate:
+    name = f"{artifact['project']}/{artifact['name']}:v{version['number']}"
+    return Candidate(name, artifact["type"], version["ttl"], version["created"], newest, aliases)
+
+
+class Over(NamedTuple):
+    """A live version whose time is over."""
+
+    artifact: Row
+    version: Row
+    aliases: tuple[str, ...]
+    since: datetime
+    why: str
+
+    def told(self) -> Expired:
+        """The same for people."""
+        return Expired(
+            f"{self.artifact['project']}/{self.artifact['name']}",
+            names.shown_number(self.version["number"], provisional=bool(self.version["provisional"])),
+            self.why,
+            self.version["created"],
+            format_time(self.since),
+            self.aliases,
+        )
+
+
+def over_at(rows: Rows, moment: datetime, project: str | None = None) -> Iterator[Over]:
+    """Every live version of *rows*, or of one *project* there, whose time is over at *moment*."""
+    for artifact in sorted(rows.find("artifact", deleted=0), key=lambda row: (row["project"] or "", row["name"] or "")):
+        if project is not None and artifact["project"] != project:
+            continue
+        default = default_ttl(rows, artifact["project"])
         live = [v for v in rows.find("version", artifact=artifact["id"]) if v["live"]]
+        if default is None and all(version["ttl"] is None for version in live):
+            continue
+        aliases: dict[str, list[str]] = {}
+        for row in rows.find("alias", artifact=artifact["id"]):
+            aliases.setdefault(row["digest"], []).append(row["alias"])
         for version in live:
-            yield (
-                Candidate(
-                    f"{artifact['project']}/{artifact['name']}:v{version['number']}",
-                    artifact["type"],
-                    version["ttl"],
-                    version["created"],
-                    version is live[-1],
-                    tuple(a["alias"] for a in rows.find("alias", artifact=artifact["id"], digest=version["digest"])),
-                ),
-                version,
-            )
+            held = tuple(aliases.get(version["digest"], ()))
+            end, why = fate(_candidate(artifact, version, held, newest=version is live[-1]), default)
+            if end is not None and end <= moment:
+                yield Over(artifact, version, held, end, why)
 
 
-def expired_records(rows: Rows, moment: datetime) -> tuple[list[str], list[Record]]:
-    """The versions of *rows* whose time is over at *moment*, and the records that delete them; one entry's worth."""
-    default, refs, records = _default(rows), list[str](), list[Record]()
-    for candidate, version in candidates(rows):
-        if over(candidate, default, moment):
-            refs.append(candidate.ref)
-            records.append(ending(rows, version, "ttl"))
-        if len(records) == _AT_ONCE:
-            break
-    return refs, records
+def kept_here(session: Session, one: Over, moment: datetime) -> bool:
+    """Whether a version that is over on a remote is kept here, by what is not pushed yet; people are told."""
+    artifact = resolve(session.index.rows, one.artifact["id"])
+    version = live_version(session.index.rows, artifact["id"], one.version["digest"]) if artifact else None
+    if artifact is None or version is None:
+        return False
+    end = fate_of(here(session), artifact, version).expires
+    if end is not None and end <= moment:
+        return False
+    told = one.told()
+    session.say(f"{told.artifact}:{told.version} is over there, and kept by what is not pushed yet: run 'avc push'")
+    return True
 
 
-def expire(session: Session, *, now: str | None = None, dry_run: bool = False) -> list[str]:
+def expired_records(rows: Rows, found: list[Over]) -> list[Record]:
+    """The records that delete the versions *found*, as many as one entry holds."""
+    return [ending(rows, one.version, "ttl") for one in found[:AT_ONCE]]
+
+
+def expire(session: Session, *, now: str | None = None, dry_run: bool = False) -> Expiry:
     """Delete the versions whose time is over; what went, or would go. *now* is the session's clock if not given."""
     moment = parse_time(now or session.clock())
-    gone: list[str] = []
+    if dry_run:
+        return Expiry(tuple(one.told() for one in over_at(session.index.rows, moment)), dry_run=True)
+    gone: list[Expired] = []
     while True:
-        batch: list[str] = []
+        batch: list[Over] = []
 
-        def plan(batch: list[str] = batch) -> list[Record]:
-            batch.clear()
-            refs, records = expired_records(session.index.rows, moment)
-            batch += refs
-            return records
+        def plan(batch: list[Over] = batch) -> list[Record]:
+            batch[:] = list(over_at(session.index.rows, moment))[:AT_ONCE]
+            return expired_records(session.index.rows, batch)
 
-        if dry_run:
-            plan()
-            return batch
         if append(session, "expire", plan) is None:
-            return gone
-        gone += batch
+            return Expiry(tuple(gone))
+        gone += [one.told() for one in batch]

@@ -32,9 +32,7 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
     *grace* is a duration ("14d"): also how long a deleted version can be restored.
     """
     duration = parse_duration(grace)
-    expired = expire(session, dry_run=dry_run)
-    for ref in expired:
-        session.say(f"{ref} {'would expire' if dry_run else 'has expired'}: its time to live is over")
+    expired = expire(session, dry_run=dry_run).versions
     with session.avc.collecting():
         session.caught_up = False
         left_behind(session)
@@ -51,7 +49,7 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
         swept = sweep.plan(store, keep) if dry_run else sweep.sweep(store, keep, label)
         store.uses.pass_over()
         kept = _kept(session, duration, len(keep), len(all_of_them) - 1)
-        return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, kept, dry_run)
+        return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, expired, kept, dry_run)
 
 
 def _drop_orphans(session: Session, grace: timedelta) -> None:

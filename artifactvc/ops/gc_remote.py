@@ -26,10 +26,10 @@ from typing import Any, Final
 from artifactvc.core.entries import Record, entry_digest, is_stored_name
 from artifactvc.core.parts import OPEN
 from artifactvc.core.records import condemned_index
-from artifactvc.core.results import CollectedRemote, RemovedFile
+from artifactvc.core.results import CollectedRemote, Expired, RemovedFile
 from artifactvc.errors import ReadOnly, RemoteMissing, StorageError
 from artifactvc.ops import gc_rewrite
-from artifactvc.ops.expire import expired_records
+from artifactvc.ops.expire import AT_ONCE, expired_records, kept_here, over_at
 from artifactvc.ops.fetch import fetch
 from artifactvc.ops.gc_survey import Survey, take_survey
 from artifactvc.ops.push import Head, NewEntry, add_entry, not_a_push
@@ -167,21 +167,26 @@ def _landed(remote: Remote) -> dict[int, float]:
     return {numbers[file.name]: file.modified for file in remote.transport.list_files("log") if file.name in numbers}
 
 
-def _expire(session: Session, remote: Remote, ages: _Ages, *, dry_run: bool) -> list[str]:
-    """Turn what is over into ``delete`` records of this remote's log, if that log gives the numbers (protocol P9)."""
+def _expire(session: Session, remote: Remote, ages: _Ages, *, dry_run: bool) -> list[Expired]:
+    """Turn what is over into ``delete`` records of this remote's log, if that log gives the numbers (protocol P9).
+
+    What is kept here by work that is not pushed yet, such as a time to live taken back, stays there, too.
+    """
     if remote.name != session.avc.origin or not ages.trusted:
         return []
     moment = datetime.fromtimestamp(ages.now, UTC)
-    gone: list[str] = []
-    for attempt in range(_TRIES):
+    gone: list[Expired] = []
+    lost = 0
+    while lost < _TRIES:
         head = remote.head()
-        refs, records = expired_records(remote.rows, moment)
-        if dry_run or not records:
-            return gone + refs
-        if _append(session, remote, head, records, ()):
-            gone += refs
+        found = [one for one in over_at(remote.rows, moment) if not kept_here(session, one, moment)]
+        if dry_run or not found:
+            return gone + [one.told() for one in found]
+        if _append(session, remote, head, expired_records(remote.rows, found), ()):
+            gone += [one.told() for one in found[:AT_ONCE]]
         else:
-            backoff.after_lost_race(attempt)
+            backoff.after_lost_race(lost)
+            lost += 1
             fetch(session, remote.name)
     raise StorageError(f"remote '{remote.name}' is too busy: others were faster {_TRIES} times", hint="try again")
 

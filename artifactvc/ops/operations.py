@@ -18,6 +18,7 @@ from artifactvc.core.entries import LogEntry, Record, decode_entry
 from artifactvc.core.inverse import can_undo, undone_op
 from artifactvc.core.records import Row, resolve
 from artifactvc.core.results import Operation
+from artifactvc.core.retention import setting_words, value_words
 from artifactvc.errors import BadName, Corrupt, UnknownOperation
 from artifactvc.ops.session import Session
 from artifactvc.storage.index import LOCAL
@@ -200,7 +201,9 @@ _WORDS: Final[dict[str, Callable[[Record, Record, str, str], str]]] = {
     "ttl": lambda record, changes, name, version: (
         f"set the time to live of {version} to {changes.get('ttl') or 'the default'}"
     ),
-    "setting": lambda record, changes, name, version: f"set {record['name']} to {changes.get('value') or 'nothing'}",
+    "setting": lambda record, changes, name, version: (
+        f"set {setting_words(record['name'])} to {value_words(changes.get('value'))}"
+    ),
     "run": lambda record, changes, name, version: f"recorded run {record['run']}",
     "renumbered": lambda record, changes, name, version: f"v{record['from']}~ of {name} is now v{record['to']}",
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from artifactvc.core.entries import Record
 from artifactvc.core.records import holder, resolve
+from artifactvc.core.retention import setting_words, value_words
 from artifactvc.core.rows import Rows
 from artifactvc.errors import Conflict
 
@@ -98,7 +99,8 @@ def change_setting(planner: Planner, record: Record) -> None:
         return
     if not planner.options.force:
         raise Conflict(
-            f"the setting '{record['name']}' was changed to '{there}' on remote '{planner.remote.name}' meanwhile",
+            f"{setting_words(record['name'])} was changed to '{value_words(there)}' on remote '{planner.remote.name}'"
+            " meanwhile",
             hint="push with --force to give it your value, or set it to theirs",
         )
     record["was"] = {"value": there}

@@ -23,6 +23,7 @@ from artifactvc.errors import MissingObject, UnknownPath
 from artifactvc.ops import resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.complete import batches, is_complete
+from artifactvc.ops.expire import expires_at
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, read_salted
 from artifactvc.ops.trusted import trusted
@@ -73,6 +74,7 @@ def describe(session: Session, found: Found, *, known: tuple[Digest, ...] | None
         produced_by=tuple(p["run"] for p in rows.find("produced", **key)),
         used_by=tuple(u["run"] for u in rows.find("used", **key)),
         ttl=row["ttl"],
+        expires=expires_at(resolve.here(session), artifact, row),
         state="live" if row["live"] else "deleted",
         base=_shown(base[0]) if base else None,
         here=known is not None and is_complete(session, row["digest"], known),

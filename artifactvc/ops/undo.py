@@ -27,6 +27,7 @@ from artifactvc.core.results import Undone
 from artifactvc.errors import Collected, Conflict, MissingObject, NothingToUndo
 from artifactvc.ops.change import rename_bindings
 from artifactvc.ops.complete import batches, require_complete
+from artifactvc.ops.expire import is_over
 from artifactvc.ops.operations import SHOWN, Step, in_words, operation_id, pushed, steps, summary
 from artifactvc.ops.resolve import live_by_digest
 from artifactvc.ops.session import Session, append
@@ -62,6 +63,8 @@ def undo(session: Session, text: str | None = None, *, dry_run: bool = False) ->
             changes = _told(session, done.records)
     if text is None and any(time > entry.time for time in staged):
         session.say(_STAGED)
+    if not dry_run and any(record["kind"] == "restore" and _goes_again(session, record) for record in records):
+        session.say("the time to live of what came back is over: 'avc ttl REF none' keeps it, else the next gc ends it")
     if undoing.pushed and not dry_run:
         session.say(f"'{session.avc.origin}' holds what was taken back: run 'avc push' to take it back there, too")
     return Undone(entry.op, entry.command, told, done.op if done else None, changes, tuple(drafts), dry_run)
@@ -69,6 +72,12 @@ def undo(session: Session, text: str | None = None, *, dry_run: bool = False) ->
 
 def _told(session: Session, records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for record in records if (line := in_words(session, record))))
+
+
+def _goes_again(session: Session, record: Record) -> bool:
+    artifact = resolve(session.index.rows, record["artifact"])
+    version = live_by_digest(session, artifact["id"], record["digest"]) if artifact and record.get("digest") else None
+    return artifact is not None and version is not None and is_over(session, artifact, version)
 
 
 # ---- which one -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from artifactvc.core import names
@@ -17,14 +17,16 @@ from artifactvc.core.model import Digest
 from artifactvc.core.names import Ref
 from artifactvc.core.records import Row, holder, name_row
 from artifactvc.core.results import VersionInfo
+from artifactvc.core.retention import INHERIT, parse_ttl
 from artifactvc.core.rows import ending
 from artifactvc.errors import Conflict, UnknownVersion
 from artifactvc.ops import query, resolve
 from artifactvc.ops.change import alias_record
+from artifactvc.ops.expire import expires_at
 from artifactvc.ops.fetch import fetch
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
-from artifactvc.util.text import parse_duration
+from artifactvc.ops.ttl import require_ttl, ttl_record
 
 _AT_ONCE: Final = 900  # records of one entry
 
@@ -66,7 +68,8 @@ def snapshot(session: Session, found: Found, remote: str | None = None) -> Versi
         tuple(t["tag"] for t in rows.find("tag", **key)), row["created"], row["author"], row["count"], row["size"],
         read_salted(session, row["description"], ""), read_salted(session, row["metadata"], {}),
         tuple(p["run"] for p in rows.find("produced", **key)), tuple(u["run"] for u in rows.find("used", **key)),
-        row["ttl"], "live" if row["live"] else "deleted", None, False, True,
+        row["ttl"], expires_at(resolve.Where(rows, session.remote(remote).connection), artifact, row),
+        "live" if row["live"] else "deleted", None, False, True,
     )  # fmt: skip
 
 
@@ -95,8 +98,9 @@ def save(session: Session, artifact_id: str, digest: Digest, changes: Changes) -
         names.check_alias(alias)
     for tag in changes.tags[0] if changes.tags is not KEEP else ():
         names.check_tag(tag)
-    if changes.ttl not in (KEEP, None, "none"):
-        parse_duration(changes.ttl)
+    if changes.ttl is not KEEP:
+        require_ttl(found.artifact["type"], link=bool(found.version["link"]))
+        changes = replace(changes, ttl=parse_ttl(changes.ttl or INHERIT))
     with session.avc.writing():
         given: dict[str, Any] = {}
         if changes.description is not KEEP or changes.metadata is not KEEP:
@@ -125,8 +129,8 @@ def _records(session: Session, key: tuple[str, Digest], given: dict[str, Any], c
     if changes.tags is not KEEP and any(changes.tags):
         tags = {row["tag"] for row in rows.find("tag", artifact=artifact_id, digest=digest)}
         records += [{"kind": "tag", **what, **change} for change in _tagging(tags, changes.tags)]
-    if changes.ttl is not KEEP and changes.ttl != version["ttl"]:
-        records.append({"kind": "ttl", **what, "set": {"ttl": changes.ttl}, "was": {"ttl": version["ttl"]}})
+    if changes.ttl is not KEEP:
+        records += ttl_record(version, changes.ttl)
     return records
 
 

@@ -86,7 +86,8 @@ class ArtifactFields(ArtifactNames):
             from artifactvc.ops.expire import default_ttl
 
             with self._session() as session:
-                return time_to_live(None, self._type, default_ttl(session))
+                rows = session.index.rows if self._remote is None else session.remote(self._remote).rows
+                return time_to_live(None, self._type, default_ttl(rows, self._info.project))
         return self._ttl
 
     @ttl.setter

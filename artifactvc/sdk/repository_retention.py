@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from artifactvc.ops.session import Session
+
+if TYPE_CHECKING:
+    from artifactvc.core import results
 
 
 class Retention:
@@ -10,20 +16,32 @@ class Retention:
 
     _session: Session
 
-    def expire(self, *, now: str | None = None, dry_run: bool = False) -> list[str]:
+    def expire(self, *, now: str | None = None, dry_run: bool = False) -> results.Expiry:
         """Delete the versions whose time to live is over, at *now* (ISO text) if given; what went, or would go."""
         from artifactvc.ops import expire
 
         return expire.expire(self._session, now=now, dry_run=dry_run)
 
+    def ttl(self, *refs: str) -> results.TimesToLive:
+        """How long versions live, and the default of the project."""
+        from artifactvc.ops import ttl
+
+        return ttl.show(self._session, refs)
+
+    def set_ttl(self, refs: Sequence[str], ttl: str) -> results.TimesToLive:
+        """Let versions live "30d", counted from their creation, for ever ("none"), or by the default ("inherit")."""
+        from artifactvc.ops import ttl as lifetimes
+
+        return lifetimes.set_ttl(self._session, refs, ttl)
+
     def default_ttl(self) -> str | None:
-        """The time to live of versions that have none of their own, such as "90d", or None."""
+        """The time to live of the project's versions that have none of their own, such as "90d", or None."""
         from artifactvc.ops import expire
 
-        return expire.default_ttl(self._session)
+        return expire.default_ttl(self._session.index.rows, self._session.project)
 
-    def set_default_ttl(self, ttl: str | None) -> None:
-        """Record that default in the log, so that every clone follows it."""
-        from artifactvc.ops import expire
+    def set_default_ttl(self, ttl: str | None) -> results.TimesToLive:
+        """Record that default in the log, so that every clone follows it; "none" or None for none."""
+        from artifactvc.ops import ttl as lifetimes
 
-        expire.set_default_ttl(self._session, ttl)
+        return lifetimes.set_default(self._session, ttl)

@@ -79,6 +79,15 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_days(seconds: float) -> str:
+    """A long span as people count it, rounded down: "29 days", "5 hours", "3 minutes", "40 seconds"."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}s"
+    number = int(seconds)
+    return f"{number} second{'s' * (number != 1)}"
+
+
 def now() -> str:
     """The time now, UTC, with microseconds: "2026-11-23T08:38:34.123456Z"."""
     return format_time(datetime.now(UTC))

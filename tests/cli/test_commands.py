@@ -224,7 +224,8 @@ def test_json_of_every_command(avc):
         add data; commit data --dry-run; commit -m text --alias a --tag t --meta @meta.json --meta k=1
         commit; commit --run r1; log data; show data; ls; ls data; ls data link; ls --projects; ls --types
         alias data:v0 b c; alias -d data:v0 b; tag data:v0 u; tag data:v0 u -d; edit data --meta k= -m other
-        edit --artifact data --description words
+        edit --artifact data --description words; ttl data:v0; ttl data:v0 30d; ttl --default 90d; ttl --default
+        show data; log data; ttl data:v0 1s; expire --dry-run; ttl data:v0 inherit; ttl --default none; expire
         checkout data ../out --dry-run; checkout data ../out; get data; put data/a.txt --name single --type model
         artifact put data -n art; artifact ls; artifact ls -t nothing; artifact get art
         run --use data --log out=data/a.txt -- true; runs; lineage data

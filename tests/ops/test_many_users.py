@@ -395,7 +395,9 @@ def test_the_default_time_to_live(users: Users) -> None:
     users.ben.set_default_ttl("60d")
     users.ann.push()
     error = refused(users.ben)
-    assert error.message == "the setting 'ttl.default' was changed to '30d' on remote 'origin' meanwhile"
+    assert (
+        error.message == "the default time to live of project 'demo' was changed to '30d' on remote 'origin' meanwhile"
+    )
     assert error.hint == "push with --force to give it your value, or set it to theirs"
     users.ben.push(force=True)
     users.meet()

@@ -13,7 +13,6 @@ from blake3 import blake3
 import artifactvc as avc
 from artifactvc.core import manifest
 from artifactvc.core.model import Entry
-from artifactvc.ops.expire import set_default_ttl
 from artifactvc.sdk.repository import Repository
 
 ENTITY, PROJECT = "ada", "workshop"
@@ -134,13 +133,13 @@ def command(place: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 def expire(now: str | None = None) -> Any:
     """Delete the versions whose time is over at *now*; what the repository says of it."""
     with Repository.open() as repository:
-        return repository.expire(now=now) if now else repository.expire()
+        return (repository.expire(now=now) if now else repository.expire()).versions
 
 
 def default_ttl(ttl: str | None) -> None:
     """Let the repository's default time to live be *ttl*."""
     with Repository.open() as repository:
-        set_default_ttl(repository._session, ttl)
+        repository.set_default_ttl(ttl)
 
 
 def collect() -> None:

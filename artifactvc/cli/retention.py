@@ -1,0 +1,84 @@
+"""Commands that say how long versions live: ttl, expire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from artifactvc.cli import render
+from artifactvc.cli.app import Shared, command
+from artifactvc.cli.values import REF, count
+from artifactvc.errors import UsageError
+from artifactvc.util.text import escape
+
+if TYPE_CHECKING:
+    from artifactvc.core import results
+
+COMMANDS: Final[dict[str, click.Command]] = {}
+#: What an option that may stand without a value gives then.
+_SHOW: Final = ""
+
+
+@command(COMMANDS, "ttl")
+@click.argument("words", nargs=-1, type=REF, metavar="[REF]... [30d|none|inherit]")
+@click.option(
+    "--default", "default", metavar="[90d|none]", is_flag=False, flag_value=_SHOW, default=None,
+    help="The project's default; alone it is shown.",
+)  # fmt: skip
+def ttl(shared: Shared, words: tuple[str, ...], default: str | None) -> None:
+    """Show or set how long versions live.
+
+    With a REF alone it is shown. A time is counted from the version's creation, whenever it is
+    set; 'none' keeps a version for ever, 'inherit' lets the project's default count. The default
+    spares the newest version of an artifact, and those with an alias besides latest.
+
+    Nothing is deleted by it but in 'avc expire' and 'avc gc'.
+    """
+    if words and default is not None:
+        raise UsageError("give either versions or --default", hint="run 'avc ttl --help'")
+    repository = shared.repository
+    if default is not None:
+        result = repository.ttl() if default == _SHOW else repository.set_default_ttl(default)
+    elif not words:
+        raise UsageError(
+            "no version given", hint="write 'avc ttl NAME:v3', 'avc ttl NAME:v3 30d' or 'avc ttl --default'"
+        )
+    else:
+        result = repository.ttl(*words) if len(words) == 1 else repository.set_ttl(words[:-1], words[-1])
+    if shared.answer("ttl", result):
+        return
+    for one in result.versions:
+        shared.say(_lifetime(one))
+    if default is not None:
+        said = f"is {result.default}" if result.default else "is none: its versions live for ever"
+        shared.say(f"the default time to live of project '{escape(result.project)}' {said}")
+
+
+def _lifetime(one: results.Lifetime) -> str:
+    name, when = f"{escape(one.artifact)}:{one.version}", render.expiry(one.expires)
+    if one.expires is None:
+        return f"{name} never expires: {escape(one.why)}"
+    if one.over:
+        return f"{name} {when}: {escape(one.why)} is over, and the next 'avc expire' or 'avc gc' deletes it"
+    return f"{name} {when}: {escape(one.why)}"
+
+
+@command(COMMANDS, "expire")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and why.")
+def expire(shared: Shared, dry_run: bool) -> None:
+    """Delete the versions whose time to live is over.
+
+    'avc gc' does so first, too; no other command does. 'avc restore' and 'avc undo' take it back
+    until gc has removed the bytes.
+    """
+    result = shared.repository.expire(dry_run=dry_run)
+    if shared.answer("expire", result):
+        return
+    for one in result.versions:
+        shared.say(render.expired(one, dry_run=dry_run))
+    if not result.versions:
+        shared.say("nothing is over")
+    elif not dry_run:
+        them = count(len(result.versions), "version")
+        shared.say(f"deleted {them}; 'avc restore' or 'avc undo' brings back what gc has not collected")

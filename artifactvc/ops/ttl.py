@@ -1,0 +1,106 @@
+"""How long versions live: set and shown. What is over goes in ``ops/expire.py``, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artifactvc.core import names
+from artifactvc.core.entries import Record
+from artifactvc.core.records import Row
+from artifactvc.core.results import Lifetime, TimesToLive
+from artifactvc.core.retention import NONE, default_setting, is_generated, parse_ttl
+from artifactvc.errors import BadValue
+from artifactvc.ops import resolve
+from artifactvc.ops.expire import default_ttl, fate_of, over_at
+from artifactvc.ops.resolve import Found
+from artifactvc.ops.session import Session, append
+from artifactvc.util.text import format_time, parse_time
+
+
+def require_ttl(kind: str, *, link: bool = False) -> None:
+    """BadValue where a version has no time to live of its own: of a type that tools make, or a link."""
+    if is_generated(kind):
+        raise BadValue(
+            f"an artifact of type '{kind}' has no time to live", hint="delete its versions with 'avc delete'"
+        )
+    if link:
+        raise BadValue("a link has no time to live of its own: set that of its source")
+
+
+def ttl_record(version: Row, ttl: str | None) -> list[Record]:
+    """The record that sets a version's own time to live; none where it is that already."""
+    if version["ttl"] == ttl:
+        return []
+    what = {"kind": "ttl", "artifact": version["artifact"], "digest": version["digest"]}
+    return [{**what, "set": {"ttl": ttl}, "was": {"ttl": version["ttl"]}}]
+
+
+def show(session: Session, refs: Sequence[str] = ()) -> TimesToLive:
+    """How long the versions *refs* live, and what the log says of the project."""
+    return _answer(session, [resolve.version(session, ref) for ref in refs])
+
+
+def set_ttl(session: Session, refs: Sequence[str], text: str) -> TimesToLive:
+    """Let the versions *refs* live as long as *text* says from their creation on: "30d", "none" or "inherit"."""
+    ttl = parse_ttl(text)
+    found = [resolve.version(session, ref) for ref in refs]
+    for one in found:
+        require_ttl(one.artifact["type"], link=bool(one.version["link"]))
+
+    def plan() -> list[Record]:
+        keys = dict.fromkeys((one.artifact["id"], one.version["digest"]) for one in found)
+        rows = (resolve.live_by_digest(session, *key) for key in keys)
+        return [record for row in rows if row is not None for record in ttl_record(row, ttl)]
+
+    changed = append(session, "ttl", plan) is not None
+    return _answer(session, [resolve.version(session, ref) for ref in refs], changed=changed)
+
+
+def set_default(session: Session, text: str | None) -> TimesToLive:
+    """Record the default time to live of the session's project: "90d"; "none" or None for none."""
+    value = NONE if text is None else parse_ttl(text)
+    before = default_ttl(session.index.rows, session.project)
+    changed = False
+    if (None if value == NONE else value) != before:
+        changed = _set(session, default_setting(session.project), value)
+        over = len(list(over_at(session.index.rows, parse_time(session.clock()), session.project)))
+        if over:
+            session.say(
+                f"{over} version{'s' * (over != 1)} of project '{session.project}' {'is' if over == 1 else 'are'} over"
+                " already: the next 'avc expire' or 'avc gc' deletes what 'avc expire --dry-run' shows"
+            )
+    return _answer(session, [], changed=changed)
+
+
+def _set(session: Session, name: str, value: object) -> bool:
+    """Record a setting of the log; False where it is that already."""
+
+    def plan() -> list[Record]:
+        import json
+
+        row = session.index.rows.get("setting", name)
+        before = json.loads(row["value"]) if row and row["value"] else None
+        return (
+            []
+            if before == value
+            else [{"kind": "setting", "name": name, "set": {"value": value}, "was": {"value": before}}]
+        )
+
+    return append(session, "ttl", plan) is not None
+
+
+def _answer(session: Session, found: Sequence[Found], *, changed: bool = False) -> TimesToLive:
+    now = parse_time(session.clock())
+    versions = []
+    for artifact, row in found:
+        end, why = fate_of(resolve.here(session), artifact, row)
+        versions.append(Lifetime(
+            f"{artifact['project']}/{artifact['name']}",
+            names.shown_number(row["number"], provisional=bool(row["provisional"])),
+            row["ttl"],
+            row["created"],
+            None if end is None else format_time(end),
+            why,
+            end is not None and end <= now,
+        ))  # fmt: skip
+    return TimesToLive(tuple(versions), session.project, default_ttl(session.index.rows, session.project), changed)
