@@ -151,7 +151,7 @@ def entry_line(entry: results.EntryInfo, *, long: bool) -> str:
 def status(found: results.Status, *, every: bool) -> Iterator[str]:
     """All of ``status``."""
     if not found.artifacts:
-        yield f"project {escape(found.project)}: no path is bound yet (run 'avc add PATH')"
+        yield f"project {escape(found.project)}: no path is bound yet (run 'avc add PATH', or 'avc checkout NAME')"
     for artifact in found.artifacts:
         base = artifact.base or "no version yet"
         newer = f", newest is {artifact.newest}" if artifact.newest and artifact.newest != artifact.base else ""

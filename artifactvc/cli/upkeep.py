@@ -74,6 +74,8 @@ def gc(shared: Shared, remote_name: str | None, grace: str | None, dry_run: bool
     if remote_name is not None:
         _gc_remote(shared, remote_name, grace, dry_run, force)
         return
+    if force:
+        raise UsageError("--force is for a remote's clock, and no remote is given", hint="run 'avc gc REMOTE --force'")
     result = shared.repository.gc(grace=grace, dry_run=dry_run)
     if shared.answer("gc", result):
         return

@@ -123,7 +123,7 @@ def collect_remote(
         tuple(RemovedFile(file, size, OVER) for file, size in removed),
         tuple(sorted(spared)),
         tuple(expired),
-        _kept(survey, plan, waiting, dropped),
+        (*_kept(survey, plan, waiting, dropped), *_not_there_yet(session, name)),
         dry_run,
     )
 
@@ -352,6 +352,14 @@ def _leftovers(remote: Remote, survey: Survey, ages: _Ages, landed: Mapping[int,
         if ended and ages.over(file.modified) and not file.name.endswith("/closing.json"):
             found.append(file.name)
     return found
+
+
+def _not_there_yet(session: Session, name: str) -> tuple[str, ...]:
+    """Deletions that the remote's log does not have: what they let go of is needed there."""
+    if name != session.avc.origin:
+        return ()
+    count = sum(entry.records[at]["kind"] == "delete" for entry, at in session.index.pending())
+    return (f"{count} deletions here are not pushed: run 'avc push' first",) if count else ()
 
 
 def _kept(survey: Survey, plan: _Plan, waiting: list[tuple[int, int, float]], dropped: int) -> tuple[str, ...]:

@@ -256,7 +256,9 @@ class _Planner:
     def _edit(self, record: Record) -> None:
         version = live_version(self.rows, record["artifact"], record.get("digest", ""))
         if version is not None:
-            self._clash(record, version, f"v{version['number']}", tuple(record.get("set", {})))
+            artifact = resolve(self.rows, version["artifact"])
+            what = f"'{artifact['name'] if artifact else version['artifact']}:v{version['number']}'"
+            self._clash(record, version, what, tuple(record.get("set", {})))
 
     def _clash(self, record: Record, row: dict[str, Any], what: str, fields: Iterable[str]) -> None:
         """Another edit of the same field is a conflict (protocol N5); equal values are none."""

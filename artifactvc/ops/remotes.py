@@ -277,6 +277,8 @@ def _default_versions(session: Session) -> list[Found]:
         version = resolve.live_by_digest(session, artifact["id"], latest["digest"]) if latest else None
         if version is not None and not artifact["deleted"]:
             out.append(Found(artifact, version))
+    if not out and rows.find("version", live=1):
+        session.say("no artifact has a 'latest': name the versions to bring, as in 'avc pull origin NAME:v0'")
     return out
 
 

@@ -600,7 +600,7 @@ work/data (v1) in data
 
 def test_status_of_nothing(avc):
     """Where nothing is bound ``status`` says what to do."""
-    assert avc("status") == "project work: no path is bound yet (run 'avc add PATH')\n"
+    assert avc("status") == "project work: no path is bound yet (run 'avc add PATH', or 'avc checkout NAME')\n"
 
 
 # ---- commit, reset --------------------------------------------------------------------------------------
@@ -929,7 +929,7 @@ def test_put(bare):
     assert set(bare.json("show", "far")["produced_by"]) == {run_id, "run2"}
     bare("put", "../far/x", "--name", "far", "--as", "one/two")
     assert names(bare, "far") == ["one/two/x"]
-    assert bare("status") == "project work: no path is bound yet (run 'avc add PATH')\n"
+    assert bare("status") == "project work: no path is bound yet (run 'avc add PATH', or 'avc checkout NAME')\n"
 
 
 @pytest.mark.parametrize("argv", [["put"], ["artifact", "put"]])

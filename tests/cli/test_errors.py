@@ -152,6 +152,18 @@ def test_no_remote(data, command):
     )
 
 
+def test_force_without_a_remote(data):
+    """``gc --force`` is about a remote's clock: here it would do nothing."""
+    data.refused(
+        "gc",
+        "--force",
+        kind="UsageError",
+        code=2,
+        message="--force is for a remote's clock, and no remote is given",
+        hint="run 'avc gc REMOTE --force'",
+    )
+
+
 @pytest.mark.parametrize(
     ("argv", "message", "hint"),
     [
@@ -1554,7 +1566,7 @@ def test_edit_that_somebody_else_made_too(data):
     done = data.run("push", cwd=place)
     assert done.code == 1
     message, hint = done.err.splitlines()
-    assert message == "error: the description of v0 was changed on remote 'origin' meanwhile"
+    assert message == "error: the description of 'data:v0' was changed on remote 'origin' meanwhile"
     see = f"hint: to see it, run 'avc clone {remote} DIR' and 'avc show' there; "
     assert hint == see + "push with --force to replace it"
     data("clone", remote, "../third")
@@ -1740,7 +1752,7 @@ def test_interrupted_while_it_stores(avc):
         most = max(most, copied(tmp))
     interrupt(avc, process)
     assert begun == size or most < size // 2, "the rest of the file was copied first"  # unless it is cloned at once
-    assert avc("status") == "project work: no path is bound yet (run 'avc add PATH')\n"
+    assert avc("status") == "project work: no path is bound yet (run 'avc add PATH', or 'avc checkout NAME')\n"
     assert list(tmp.iterdir()) == []
     path.write_text("small\n")
     assert avc("add", "data") == "staged work/data (dataset): 1 added; 1 entry\n"

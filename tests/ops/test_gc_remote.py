@@ -146,6 +146,15 @@ def test_nothing_to_collect_writes_no_entry(shared):
     assert tree(shared.remote) == before
 
 
+def test_deletions_that_are_not_pushed_are_named(shared):
+    """What they let go of is needed by the remote's own log."""
+    shared.pushed(many(3))
+    shared.pushed({**gone(3), "new": "x"})
+    shared.one.delete("data:v0")
+    done = shared.one.gc_remote("origin", dry_run=True)
+    assert (done.condemned, done.kept) == ((), ("1 deletions here are not pushed: run 'avc push' first",))
+
+
 def test_what_other_versions_share_stays(shared):
     """An object is kept as long as any live version, of any artifact, needs it, whichever file it stands in."""
     shared.pushed({"a": "1" * 9000, "big": b"2" * 200_000})

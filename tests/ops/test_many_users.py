@@ -339,7 +339,7 @@ def test_edits_of_one_key_of_metadata(users: Users) -> None:
     users.ben.edit("data:v0", metadata={"score": 2})
     users.ann.push()
     error = refused(users.ben)
-    assert error.message == "the metadata of v0 was changed on remote 'origin' meanwhile"
+    assert error.message == "the metadata of 'data:v0' was changed on remote 'origin' meanwhile"
     assert error.hint.endswith("push with --force to replace it")
     users.ben.push(force=True)
     assert users.both()["v0"][4] == {"score": 2}
@@ -349,7 +349,7 @@ def test_edits_of_one_description(users: Users) -> None:
     users.ann.edit("data:v0", description="ann's")
     users.ben.edit("data:v0", description="ben's")
     users.ann.push()
-    assert refused(users.ben).message == "the description of v0 was changed on remote 'origin' meanwhile"
+    assert refused(users.ben).message == "the description of 'data:v0' was changed on remote 'origin' meanwhile"
     users.ben.push(force=True)
     assert users.both()["v0"][3] == "ben's"
 
@@ -384,7 +384,7 @@ def test_times_to_live(users: Users) -> None:
         found = resolve.version(one.session, "data:v0")
         versions.save(one.session, found.artifact["id"], found.version["digest"], versions.Changes(ttl=ttl))
     users.ann.push()
-    assert refused(users.ben).message == "the ttl of v0 was changed on remote 'origin' meanwhile"
+    assert refused(users.ben).message == "the ttl of 'data:v0' was changed on remote 'origin' meanwhile"
     users.ben.push(force=True)
     assert users.both()["v0"][5] == "60d"
 
