@@ -206,7 +206,7 @@ def _condemned(world: World, digest: Digest) -> dict[str, int]:
     held, steps = set[str](), dict[str, int]()
     for entry in entries(world):
         for file in entry.index:
-            data = (world.place / "remote" / "index" / file["id"]).read_bytes()
+            data = world.indexes.get(file["id"]) or (world.place / "remote" / "index" / file["id"]).read_bytes()
             held.update(place.file for place in decode_places(data, "an index") if place.digest == digest)
         for record in entry.records:
             if record["kind"] == "condemn":

@@ -98,7 +98,7 @@ class Wire(Listing):
     def _store(self, name: str, data: bytes) -> None:
         self.sent += name.startswith("packs/")
         self._below.upload(name, data)
-        self._world.note_written(name)
+        self._world.note_written(name, data)
 
     def create(self, name: str, data: bytes) -> bool:
         self._gate()
@@ -116,7 +116,7 @@ class Wire(Listing):
     def _make(self, name: str, data: bytes) -> bool:
         made = self._below.create(name, data)
         if made:
-            self._world.note_written(name)
+            self._world.note_written(name, data)
         return made
 
     def remove(self, name: str) -> None:

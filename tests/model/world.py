@@ -130,6 +130,7 @@ class World:
         self.calls = 0
         self.late: list[Callable[[], object]] = []
         self.written: dict[str, float] = {}
+        self.indexes: dict[str, bytes] = {}  # index files that were stored, for gc removes those that were replaced
         self.removed: dict[str, int] = {}  # stored files by the step in which they went
         self.landed: dict[str, int] = {}  # log entries by the step in which they landed
         self.contents = dict(contents)  # objects of every version that anybody made
@@ -152,8 +153,10 @@ class World:
         moment = datetime.datetime.fromtimestamp(self.seconds(), datetime.UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-    def note_written(self, name: str) -> None:
+    def note_written(self, name: str, data: bytes) -> None:
         self.written[name] = self.seconds()
+        if name.startswith("index/"):
+            self.indexes[name.removeprefix("index/")] = data
         if name.startswith("log/"):
             self.landed[name] = self.scheduler.steps
 
