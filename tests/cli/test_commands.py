@@ -303,7 +303,7 @@ def test_config(avc, own_home):
     """Settings have a default, the user's own value and the repository's, which wins; lists say where each is from."""
     listed = (
         "distributed.origin = true (default)\nentity = ada (default)\ngc.grace = 14d (default)\n"
-        "project = work (repository)\nstore.path =  (default)\nuser = ada (default)\n"
+        "project = work (repository)\nrefs.allow =  (default)\nstore.path =  (default)\nuser = ada (default)\n"
     )
     assert avc("config", "list") == listed
     assert avc("config", "set", "--global", "gc.grace", "3d") == "gc.grace = 3d (global)\n"
