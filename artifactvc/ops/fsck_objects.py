@@ -218,7 +218,7 @@ def _ranges(check: Check, chosen: list[tuple[int, Place]]) -> Iterator[tuple[int
 
 def _range(transport: Transport, name: str, start: int, length: int) -> bytes | None:
     try:
-        return next(data for _, data in transport.read_ranges([(name, start, length)]))
+        return next(bytes(data) for _, data in transport.read_ranges([(name, start, length)]))
     except (Corrupt, RemoteMissing):
         return None
 
@@ -312,7 +312,7 @@ def faults(transport: Transport, file: UsedFile, rows: list[PackRow]) -> list[Fa
 
 
 def _part(transport: Transport, file: UsedFile, start: int, end: int) -> bytes:
-    return next(data for _, data in transport.read_ranges([(f"packs/{file.name}", start, end - start)]))
+    return next(bytes(data) for _, data in transport.read_ranges([(f"packs/{file.name}", start, end - start)]))
 
 
 def _whole_faults(transport: Transport, file: UsedFile, row: PackRow) -> list[Fault]:

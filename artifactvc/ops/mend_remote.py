@@ -221,4 +221,4 @@ def _table(check: Check, file: str, size: int) -> list[PackRow]:
 
 
 def _bytes(check: Check, file: str, start: int, length: int) -> bytes:
-    return next(data for _, data in check.transport.read_ranges([(f"packs/{file}", start, length)]))
+    return next(bytes(data) for _, data in check.transport.read_ranges([(f"packs/{file}", start, length)]))

@@ -346,7 +346,7 @@ class _Fetching:
     def _finished(self, place: Place, partial: Partial, most: int) -> Take:
         """All pieces are there: the digest tells whether they are right, too."""
         try:
-            check_object(partial.path, place.digest, self._where(place.file))
+            partial.check(self._where(place.file))
         except DigestMismatch:
             again = partial.continued  # what an earlier command left may have been lost in a power cut
             partial.begin_anew()

@@ -59,7 +59,7 @@ class Run(NamedTuple):
         """The range as a transport is asked for it."""
         return f"packs/{self.places[0].file}", self.start, self.length
 
-    def slices(self, data: bytes) -> Iterator[tuple[Place, memoryview]]:
+    def slices(self, data: bytes | memoryview) -> Iterator[tuple[Place, memoryview]]:
         """The stored bytes of each object out of those of the range."""
         view = memoryview(data)
         for place in self.places:
@@ -140,7 +140,7 @@ def runs_of(places: Iterable[Place]) -> list[Run]:
 # ---- checking ---------------------------------------------------------------------------------------
 
 
-def objects_of(run: Run, data: bytes, where: str) -> Iterator[tuple[Digest, bytes]]:
+def objects_of(run: Run, data: bytes | memoryview, where: str) -> Iterator[tuple[Digest, bytes]]:
     """The objects in the bytes of a range, each checked; BadPack, DigestMismatch."""
     for place, stored in run.slices(data):
         unpacked = decode_object(stored, place.codec, place.length, where)

@@ -50,7 +50,7 @@ class Lookup:
         nodes = sorted({node for digest in wanted for node in tables.around(digest)}, key=lambda node: node.offset)
         ranges = [(f"index/{index_id}", node.offset, node.length) for node in nodes]
         for position, data in transport.read_ranges(ranges) if ranges else ():
-            for place in node_rows(data, nodes[position], tables, what):
+            for place in node_rows(bytes(data), nodes[position], tables, what):
                 if place.digest in wanted and place.file not in gone:
                     found[place.digest] = self._found[place.digest] = place
         return found
@@ -76,4 +76,4 @@ def _read_tables(transport: Transport, name: str, size: int, what: str) -> Table
 
 
 def _end(transport: Transport, name: str, start: int, size: int) -> bytes:
-    return next(iter(transport.read_ranges([(name, start, size - start)])))[1]
+    return bytes(next(iter(transport.read_ranges([(name, start, size - start)])))[1])

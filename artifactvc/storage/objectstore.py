@@ -126,11 +126,11 @@ class ObjectStore(Listing):
             raise Corrupt(f"'{name}' at '{self.url}' is cut short")
         return data
 
-    def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
+    def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes | memoryview]]:
         """Parts of files, some at a time: at most 64 MiB are held."""
 
-        def one(position: int) -> tuple[int, bytes]:
-            return position, bytes(self._range(*wanted[position]))
+        def one(position: int) -> tuple[int, bytes | memoryview]:
+            return position, self._range(*wanted[position])
 
         yield from self._now.small.each(((wanted[n][2], partial(one, n)) for n in range(len(wanted))), _HELD)
 

@@ -2,8 +2,9 @@
 
 ``tmp/part-<digest>`` is the file, pieces at their places; ``tmp/part-<digest>.got`` says
 which are there, a line ``<start> <length>`` each, written after the piece. A kill in between
-costs that piece. Nothing is synced before all is there: after a power cut the digest tells,
-and then all of it comes anew. Two processes never write one file: it is locked, and who
+costs that piece. What has come without a gap from the beginning is hashed, from the file, and
+synced while the rest comes; yet only what is there to the end counts as durable: after a power
+cut the digest tells, and then all of it comes anew. Two processes never write one file: it is locked, and who
 comes second has a file of its own. What nobody goes on with is removed after a day
 (``ops/recovery.py``).
 """
@@ -19,28 +20,50 @@ from pathlib import Path
 from typing import Final
 
 from artifactvc.core.model import Digest
+from artifactvc.errors import DigestMismatch
 from artifactvc.util.files import temporary, write_all, writing
+from artifactvc.util.hashing import StreamDigest
 from artifactvc.util.threads import Stopped
 
 _LINE: Final = re.compile(rb"([0-9]{1,16}) ([0-9]{1,16})\n")
 
+#: Bytes that are hashed at once, and between two times that the disk is told to begin with what it has.
+_WINDOW: Final = 1 << 20
+_SYNC: Final = 64 << 20
+
 Piece = tuple[int, int]  # start, length
+
+
+class _Open:
+    """A file that stays open while somebody writes to it, whoever lets go of it meanwhile."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 class Partial:
     """One such file of *size* bytes. Any thread may ``write``; the others are for who made it."""
 
     def __init__(self, tmp: Path, digest: Digest, size: int) -> None:
-        self._tmp, self.size = tmp, size
-        self._lock = threading.Lock()
+        self._tmp, self.size, self._digest = tmp, size, digest
+        self._lock, self._hashing = threading.Lock(), threading.Lock()
         with writing(tmp):
-            self.path, self._fd = self._open(tmp / f"part-{digest}")
+            self.path, fd = self._open(tmp / f"part-{digest}")
+            self._file: _Open | None = _Open(fd)
             self._got = self.path.with_name(f"{self.path.name}.got")
             self._notes = os.open(self._got, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            os.ftruncate(self._fd, size)
+            os.ftruncate(fd, size)
         self._pieces = _joined(self._read())
         self.continued = bool(self._pieces)
-        self._left = size - sum(length for _, length in self._pieces)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._left = self.size - sum(length for _, length in self._pieces)
+        self._ends = {start: start + length for start, length in self._pieces}  # of what is not hashed yet
+        self._hasher, self._hashed, self._synced = StreamDigest(), 0, 0
 
     def _open(self, path: Path) -> tuple[Path, int]:
         """The file, locked; one of our own name if somebody else has it."""
@@ -84,39 +107,82 @@ class Partial:
         """Bytes that have not come yet."""
         return self._left
 
-    def write(self, start: int, data: bytes) -> bool:
+    def write(self, start: int, data: bytes | memoryview) -> bool:
         """Put a piece that was missing in its place; whether it was the last. Raises Stopped once closed."""
-        with self._lock, writing(self._tmp):
-            if self._fd < 0:  # given up: the number of the file may be another's by now
-                raise Stopped
+        file = self._held()
+        with writing(self._tmp):
             view, at = memoryview(data), start
             while view:
-                count = os.pwrite(self._fd, view, at)
+                count = os.pwrite(file.fd, view, at)
                 view, at = view[count:], at + count
-            write_all(self._notes, b"%d %d\n" % (start, len(data)))
-            self._left -= len(data)
-            return self._left == 0
+            with self._lock:
+                if self._file is not file:
+                    raise Stopped
+                write_all(self._notes, b"%d %d\n" % (start, len(data)))
+                self._ends[start] = at
+                self._left -= len(data)
+                last = self._left == 0
+            if self._hashing.acquire(blocking=False):  # else somebody is at it, and goes on with this piece
+                self._hash_on(file)
+        return last
+
+    def _held(self) -> _Open:
+        with self._lock:
+            if self._file is None:
+                raise Stopped
+            return self._file
+
+    def _hash_on(self, file: _Open) -> None:
+        """Hash what follows what was hashed, as far as there is no gap; the caller has taken the lock for it."""
+        try:
+            view = memoryview(bytearray(_WINDOW))
+            while True:
+                with self._lock:
+                    end = self._ends.pop(self._hashed, 0)
+                if not end:
+                    return
+                while self._hashed < end:
+                    count = os.preadv(file.fd, [view[: end - self._hashed]], self._hashed)
+                    if not count:  # cut by somebody else: the digest will not fit
+                        return
+                    self._hasher.update(view[:count])
+                    self._hashed += count
+                if self._hashed - self._synced >= _SYNC:
+                    os.fdatasync(file.fd)
+                    self._synced = self._hashed
+        finally:
+            self._hashing.release()
+
+    def check(self, where: str) -> None:
+        """Hash the rest and make the bytes durable, once all are there; DigestMismatch if they are not the object."""
+        file = self._held()
+        with writing(self._tmp):
+            self._hashing.acquire()
+            self._hash_on(file)
+            if (actual := self._hasher.digest()) != self._digest:
+                raise DigestMismatch(self._digest, actual, where)
+            os.fsync(file.fd)
 
     def begin_anew(self) -> None:
         """Forget what came: it was not what it should be."""
         with self._lock, writing(self._tmp):
             os.ftruncate(self._notes, 0)
-            self._pieces, self._left, self.continued = [], self.size, False
+            self._pieces, self.continued = [], False
+            self._begin()
 
     def close(self, *, keep: bool) -> None:
         """Let go of the file; without *keep* it goes, if it is still there under this name (it may be an object)."""
         with self._lock:
-            if self._fd < 0:
+            if self._file is None:
                 return
             if not keep:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._got)
                 with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(self._fd), os.stat(self.path)):
+                    if os.path.samestat(os.fstat(self._file.fd), os.stat(self.path)):
                         os.unlink(self.path)
             os.close(self._notes)
-            os.close(self._fd)
-            self._fd = -1
+            self._file = None
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

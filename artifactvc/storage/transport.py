@@ -113,7 +113,7 @@ class Transport(Protocol):
     def read_many(self, names: Sequence[str], *, limit: int) -> list[bytes | None]:
         """Files of at most *limit* bytes each; None for one that is not there, or may not be asked for (R2)."""
 
-    def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes]]:
+    def read_ranges(self, wanted: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, bytes | memoryview]]:
         """(position in *wanted*, bytes) of each (name, start, length), in any order, each of exactly that length."""
 
     def download(self, name: str, target: Path, size: int, *, advance: Advance = no_advance) -> None:
