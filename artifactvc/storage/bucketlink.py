@@ -42,6 +42,7 @@ class Reader(Protocol):
     """One bucket, of which is only read. Any number of threads may use it at once. Raises ClientError."""
 
     identity_kind: str
+    in_order: bool  # whether ``pages`` come in the order of the keys' UTF-8 bytes
 
     def head(self, key: str, version: str | None) -> Found | None:
         """An object in a version, or as it is now; None if it is not there."""
@@ -135,6 +136,8 @@ class Link:
         code = code or answer.headers.get("x-ms-error-code", "")[:80]
         if answer.status == 405:  # S3: what was asked for is the mark of a deletion
             return ClientError(Trouble.MISSING)
+        if answer.status == 501:  # a server that does not know the request will not know it later
+            return ClientError(Trouble.OTHER, detail_of(answer.status, code, message))
         return ClientError(trouble_of(answer.status, code), detail_of(answer.status, code, message))
 
     def page(self, path: str, query: Query) -> bytes:

@@ -43,8 +43,9 @@ class FileSource:
         """Hold the file against the target: it has to be read for that."""
         path = _path(target)
         try:
-            if target.size is not None and os.stat(path).st_size != target.size:
-                raise _changed(target, f"{os.stat(path).st_size:,} bytes", f"{target.size:,}")
+            size = os.stat(path).st_size
+            if target.size is not None and size != target.size:
+                raise _changed(target, f"{size:,} bytes", f"{target.size:,}")
         except FileNotFoundError as error:
             raise _missing(target) from error
         if target.identity is not None:

@@ -191,7 +191,7 @@ class GcsClient(FsspecClient):
     def trouble(self, error: BaseException) -> ClientError:
         """By status and reason of the answer."""
         if isinstance(error, _Answer):
-            reason, message = _said(error.body)
+            reason, message = said_in_json(error.body)
             if error.status == 404 and "specified bucket does not exist" in message:
                 return ClientError(Trouble.NO_BUCKET)
             return ClientError(trouble_of(error.status, reason), detail_of(error.status, reason, message))
@@ -209,7 +209,8 @@ def _end(headers: Any) -> int:
     return int(held.rpartition("-")[2]) + 1 if held else 0
 
 
-def _said(body: bytes) -> tuple[str, str]:
+def said_in_json(body: bytes) -> tuple[str, str]:
+    """Reason and message of an error of Google's."""
     try:
         said = json.loads(body)["error"]
         return str(said["errors"][0]["reason"])[:80], str(said["message"])[:300]

@@ -14,8 +14,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from itertools import chain
 from typing import TypeVar
 
 from artifactvc.core.references import GENERATION, Address, Target
@@ -26,6 +27,8 @@ from artifactvc.storage.objectplace import ObjectPlace, parse_place
 from artifactvc.storage.objectstore import explain
 from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.backoff import after_no_answer
+from artifactvc.util.lanes import ahead
+from artifactvc.util.sorting import in_order
 from artifactvc.util.text import escape
 
 T = TypeVar("T")
@@ -77,17 +80,18 @@ class ObjectSource:
         return self._target(found, address.uri, key.rpartition("/")[2])
 
     def list(self, address: Address) -> Iterator[Target]:
-        """All objects below a directory, by one listing."""
+        """All objects below a directory, by one listing; the next page is asked for while one is at work."""
         prefix = address.path if not address.path or address.path.endswith("/") else f"{address.path}/"
         cut = len(prefix)
-        for page in self._pages(prefix):
-            for found in page:
-                if not found.is_directory and not found.key.endswith("/"):
-                    yield self._target(found, f"{self._address}/{found.key}", found.key[cut:])
+        for found in self._listed(prefix):
+            if not found.is_directory and not found.key.endswith("/"):
+                yield self._target(found, f"{self._address}/{found.key}", found.key[cut:])
 
-    def _pages(self, prefix: str) -> Iterator[Sequence[Found]]:
+    def _listed(self, prefix: str) -> Iterator[Found]:
         try:
-            yield from self._reader().pages(prefix)
+            reader = self._reader()
+            found = chain.from_iterable(ahead(reader.pages(prefix)))
+            yield from found if reader.in_order else in_order(found, _key_bytes)
         except ClientError as error:
             raise self._explained(error, prefix) from error
 
@@ -160,6 +164,10 @@ class ObjectSource:
         return attempt + 1
 
 
+def _key_bytes(found: Found) -> bytes:
+    return found.key.encode("utf-8", "surrogateescape")
+
+
 def _version(target: Target) -> str | None:
     """The version to ask for. Google's generation is one, whether or not the bucket keeps those before it."""
     return target.version_id or (target.identity if target.identity_kind == GENERATION else None)
@@ -178,6 +186,14 @@ def open_bucket(address: Address, options: RemoteOptions) -> ObjectSource:
     assert place is not None
 
     def connect() -> Reader:
+        if place.kind == "gcs":
+            from artifactvc.storage import gcsreader
+
+            return gcsreader.open_gcs_reader(place, options)
+        if place.kind == "azure":
+            from artifactvc.storage import azurereader
+
+            return azurereader.open_azure_reader(place, options)
         from artifactvc.storage import s3reader
 
         return s3reader.open_s3_reader(place, options)

@@ -74,6 +74,7 @@ class S3Reader:
 
     def __init__(self, place: ObjectPlace, options: RemoteOptions, access: S3Access) -> None:
         self._access, self._options, self._region = access, options, access.region
+        self.in_order = not place.bucket.endswith("--x-s3")  # AWS's "directory buckets" list as they please
         self._link = Link(_base(access, place.bucket, self._region), options, self._sign, said_in_xml)
         self._conditions = ['"{}"', "{}", ""]  # ways to say If-Match: radosgw 16 takes only the second
 
@@ -117,18 +118,55 @@ class S3Reader:
     # ---- listing -------------------------------------------------------------------------------
 
     def pages(self, prefix: str) -> Iterator[Sequence[Found]]:
-        """A thousand keys a request."""
-        return self._plain(prefix)
+        """A thousand keys a request, with their versions where the bucket keeps them and these credentials may ask."""
+        versions = self._keeps_versions()
+        if versions is not False:
+            pages = self._versions(prefix)
+            try:
+                yield next(pages)
+            except ClientError as error:
+                if versions or error.trouble not in (Trouble.REFUSED, Trouble.OTHER):
+                    raise
+            else:
+                yield from pages
+                return
+        yield from self._plain(prefix)
+
+    def _keeps_versions(self) -> bool | None:
+        """Whether the bucket keeps or kept versions; None where that may not be asked."""
+        try:
+            return self._page([("versioning", "")]).text("Status") != ""
+        except ClientError as error:
+            if error.trouble not in (Trouble.REFUSED, Trouble.OTHER):
+                raise
+            return None
 
     def _plain(self, prefix: str) -> Iterator[Sequence[Found]]:
         query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
         more: list[tuple[str, str]] = []
         while True:
             page = self._page([*query, *more])
-            yield [_listed(*row) for row in page.rows("Contents", ("Key", "Size", "ETag"))]
+            key = page.key
+            yield [_listed(key(row[0]), *row[1:]) for row in page.rows("Contents", ("Key", "Size", "ETag"))]
             if page.text("IsTruncated") != "true":
                 return
             more = [("continuation-token", page.text("NextContinuationToken"))]
+
+    def _versions(self, prefix: str) -> Iterator[Sequence[Found]]:
+        """The current versions; those before them come by in the same pages and are passed over."""
+        query = [("versions", ""), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
+        fields = ("Key", "Size", "ETag", "VersionId", "IsLatest")
+        more: list[tuple[str, str]] = []
+        while True:
+            page = self._page([*query, *more])
+            key = page.key
+            yield [_listed(key(row[0]), *row[1:4]) for row in page.rows("Version", fields) if row[4] == "true"]
+            if page.text("IsTruncated") != "true":
+                return
+            more = [
+                ("key-marker", page.marker("NextKeyMarker")),
+                ("version-id-marker", page.text("NextVersionIdMarker")),
+            ]
 
     def _page(self, query: Query) -> Page:
         return Page(again(self._options, lambda: self._link.page("/", query)))
@@ -148,7 +186,7 @@ def _found(key: str, answer: Any, start: int) -> Found:
 
 def _listed(key: str, size: str, etag: str, version: str = "") -> Found:
     return Found(
-        unquote_plus(key) if "%" in key or "+" in key else key,
+        key,
         int(size),
         bare_etag(etag) or None,
         None if version in ("", "null") else version,
@@ -166,10 +204,25 @@ class Page:
         except ElementTree.ParseError as error:
             raise ClientError(Trouble.OTHER, f"its listing cannot be read: {error}") from error
         self._space = self._root.tag.rpartition("}")[0] + "}" if self._root.tag.startswith("{") else ""
+        self._encoded = self.text("EncodingType") == "url"
 
     def text(self, name: str) -> str:
         """The text of an element at the top."""
         return self._root.findtext(self._space + name) or ""
+
+    def items(self, path: str) -> Iterator[ElementTree.Element]:
+        """The elements at *path*, of a document without name spaces."""
+        return self._root.iterfind(path)
+
+    def key(self, text: str) -> str:
+        """A key as it is: it was asked for encoded, which some servers do in some listings."""
+        return unquote_plus(text) if self._encoded and ("%" in text or "+" in text) else text
+
+    def marker(self, name: str) -> str:
+        """A key at the top, from which the next page is to begin. Some servers do not encode it as they do the rest."""
+        text = self.text(name)
+        keys = {self.key(row[0]) for kind in ("Version", "DeleteMarker") for row in self.rows(kind, ("Key",))}
+        return text if text in keys else self.key(text)
 
     def rows(self, name: str, fields: Sequence[str]) -> Iterator[list[str]]:
         """Of each element *name* at the top, the texts of the elements *fields* in it."""

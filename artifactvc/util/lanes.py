@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
-__all__ = ["Lanes"]
+__all__ = ["Lanes", "ahead"]
 
 T = TypeVar("T")
 
@@ -74,6 +74,16 @@ class Lanes:
         finally:
             for future in futures:
                 future.cancel()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each drawn in a thread of its own while the one before is at work; few of them, and large."""
+    lane = Lanes(1)
+    nothing = object()
+    future = lane.submit(lambda: next(items, nothing))
+    while (item := future.result()) is not nothing:
+        future = lane.submit(lambda: next(items, nothing))
+        yield item  # type: ignore[misc]
 
 
 def _ended(under_way: dict[Future[T], int]) -> Iterator[T]:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -85,10 +85,13 @@ class S3Server(Spoilable):
             region_name=self.env["AWS_DEFAULT_REGION"],
         )
 
-    def bucket(self) -> str:
-        """Make a bucket of the caller's own; its name."""
+    def bucket(self, *, versions: bool = False) -> str:
+        """Make a bucket of the caller's own, with *versions* one that keeps them; its name."""
         name = f"avc-{secrets.token_hex(8)}"
-        self.client().create_bucket(Bucket=name)
+        client = self.client()
+        client.create_bucket(Bucket=name)
+        if versions:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
 
 
@@ -113,10 +116,10 @@ class GcsServer(Spoilable):
             raise Refusal(answer.status, data)
         return data
 
-    def bucket(self) -> str:
-        """Make a bucket of the caller's own; its name."""
+    def bucket(self, *, versions: bool = False) -> str:
+        """Make a bucket of the caller's own, with *versions* one that keeps them; its name."""
         name = f"avc-{secrets.token_hex(8)}"
-        self.ask("POST", "/storage/v1/b", json.dumps({"name": name}).encode())
+        self.ask("POST", "/storage/v1/b", json.dumps({"name": name, "versioning": {"enabled": versions}}).encode())
         return name
 
     def standing(self, bucket: str) -> dict[str, bytes]:
@@ -139,11 +142,21 @@ class AzureServer:
     env: dict[str, str]
     kind: str = "azure"
 
-    def ask(self, method: str, path: str, body: bytes = b"", *, once: bool = False, **query: str) -> bytes:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        once: bool = False,
+        meta: Mapping[str, str] | None = None,
+        **query: str,
+    ) -> bytes:
         """One request, signed with the account's key; with *once*, unless the blob is there. Its bytes."""
         parts = urlsplit(self.endpoint)
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
         headers |= {"x-ms-blob-type": "BlockBlob"} if method == "PUT" and not query else {}
+        headers |= {f"x-ms-meta-{name}": value for name, value in (meta or {}).items()}
         signed = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
         signed += f"/{self.account}{parts.path}{path}" + "".join(f"\n{name}:{query[name]}" for name in sorted(query))
         text = f"{method}\n\n\n{len(body) or ''}\n\n\n\n\n\n{'*' if once else ''}\n\n\n{signed}"

@@ -9,6 +9,8 @@ So it shows that avc and its library speak the API as documented, not that Googl
 - Buckets; objects by media, multipart and resumable upload, whole or in ranges, listed in pages,
   composed, rewritten, removed. Every write gives the object a new generation.
 - ``ifGenerationMatch`` and its kin are checked in one step with the change that they guard.
+- A bucket made with ``{"versioning": {"enabled": true}}`` keeps replaced and removed generations, which are
+  found by ``generation=`` and listed by nobody.
 - Every request needs ``Authorization: Bearer TOKEN``: another token is a 401, and with READONLY_TOKEN
   a change is a 403.
 - ``PUT /_faults`` makes requests fail (``faults.py``).
@@ -110,6 +112,7 @@ class Store:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._buckets: dict[str, dict[str, Object]] = {}
+        self._kept: dict[str, dict[tuple[str, int], Object]] = {}  # of the buckets that keep versions
         self._uploads: dict[str, Upload] = {}
         self._generation = time.time_ns() // 1000
 
@@ -120,7 +123,10 @@ class Store:
 
     def find(self, bucket: str, name: str, query: Query) -> Object:
         found = self.bucket(bucket).get(name)
-        if found is None or int(query.get("generation") or found.generation) != found.generation:
+        wanted = int(query.get("generation") or 0)
+        if wanted and (found is None or found.generation != wanted):
+            found = self._kept.get(bucket, {}).get((name, wanted))
+        if found is None:
             raise Refused(404, "notFound", f"No such object: {bucket}/{name}")
         return found
 
@@ -152,14 +158,23 @@ class Store:
                 "contentType": "application/octet-stream",
                 **{key: meta[key] for key in _KEPT if meta.get(key)},
             }
+            self._keep(bucket, name)
             objects[name] = Object(data, made)
             return _json(made)
 
     def remove(self, bucket: str, name: str, query: Query) -> Answer:
         with self._lock:
             check(query, self.find(bucket, name, query))
+            if "generation" in query and self._kept.get(bucket, {}).pop((name, int(query["generation"])), None):
+                return 204, [], b""
+            self._keep(bucket, name)
             del self.bucket(bucket)[name]
         return 204, [], b""
+
+    def _keep(self, bucket: str, name: str) -> None:
+        """Put the object that stands at a name, if any, aside, where the bucket keeps versions."""
+        if bucket in self._kept and (found := self.bucket(bucket).get(name)):
+            self._kept[bucket][name, found.generation] = found
 
     def compose(self, bucket: str, name: str, body: dict[str, Any], query: Query) -> Answer:
         with self._lock:
@@ -233,11 +248,13 @@ class Store:
             raise Refused(410, "gone", "The requested upload session does not exist.")
         return 499, [], b""
 
-    def make(self, name: str) -> Answer:
+    def make(self, name: str, *, versions: bool = False) -> Answer:
         with self._lock:
             if name in self._buckets:
                 raise Refused(409, "conflict", "Your previous request to create the named bucket succeeded.")
             self._buckets[name] = {}
+            if versions:
+                self._kept[name] = {}
         return self.described(name)
 
     def described(self, name: str) -> Answer:
@@ -344,7 +361,8 @@ class Api:
         store, method = self._store, env["REQUEST_METHOD"]
         match rest:
             case [] if method == "POST":
-                return store.make(json.loads(body)["name"])
+                asked = json.loads(body)
+                return store.make(asked["name"], versions=asked.get("versioning", {}).get("enabled", False))
             case [bucket]:
                 return store.described(bucket)
             case [bucket, "storageLayout"]:

@@ -7,8 +7,9 @@
 Differences from the ``moto_server`` command:
 
 - Changes hold a lock, so ``If-None-Match`` is atomic under racing requests.
-- ``--auth`` checks the signature of every request. There are two users: one may do anything, the
-  other only read. A wrong secret, an unknown key and a forbidden write are each a 403.
+- ``--auth`` checks the signature of every request. Of its users one may do anything, one only read, one
+  read and list but not ask for versions, and one only read what it can name. A wrong secret, an unknown
+  key and what a user may not do are each a 403.
 - Connections are kept alive, and moto's list of its own modules is not read anew for every request.
 - ``PUT /_faults`` makes requests fail (``faults.py``).
 """
@@ -35,6 +36,8 @@ from tests.servers.faults import SAID, Faults, Quiet
 
 WRITER = ("AKIAAVCTESTWRITER001", "writer-secret-writer-secret-0000000000000")
 READER = ("AKIAAVCTESTREADER001", "reader-secret-reader-secret-0000000000000")
+LISTER = ("AKIAAVCTESTLISTER001", "lister-secret-lister-secret-0000000000000")
+GETTER = ("AKIAAVCTESTGETTER001", "getter-secret-getter-secret-0000000000000")
 
 _CHANGE = threading.RLock()
 
@@ -101,6 +104,8 @@ def main() -> None:
     if options.auth:
         _add_user("writer", WRITER, ["s3:*"])
         _add_user("reader", READER, ["s3:Get*", "s3:List*", "s3:Head*"])
+        _add_user("lister", LISTER, ["s3:GetObject", "s3:HeadObject", "s3:ListBucket"])
+        _add_user("getter", GETTER, ["s3:GetObject*", "s3:HeadObject"])
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
         names |= {"READONLY_ACCESS_KEY_ID": READER[0], "READONLY_SECRET_ACCESS_KEY": READER[1]}
     for name, value in (names | {"SERVER_PID": os.getpid()}).items():
