@@ -27,7 +27,7 @@ from artifactvc.core.parts import (
     writer_directory,
 )
 from artifactvc.core.records import Row, Rows, holder
-from artifactvc.errors import Conflict, MissingObject, OutcomeUnknown, StorageError
+from artifactvc.errors import BadIndex, Conflict, MissingObject, OutcomeUnknown, RemoteMissing, StorageError
 from artifactvc.ops.commit import type_conflict
 from artifactvc.ops.draft_places import DraftPlace
 from artifactvc.ops.prepare import Prepared
@@ -121,11 +121,16 @@ def put_in(session: Session, place: DraftPlace, target: Target, part: Part, root
     draft = _opened(place, target)
     attempt = _put(session, place, draft, part, (root, part.texts))
     for _ in range(TRIES):
-        if place.holds(place.parts(draft.id), attempt):
+        try:
+            if place.holds(place.parts(draft.id), attempt):
+                break
+        except (BadIndex, RemoteMissing):  # somebody may have ended the draft, and gc removed its parts
+            if not draft_at(place, target, draft.generation).over:
+                raise
             break
         attempt = _put(session, place, draft, part, (root, part.texts), again=True)
     _tell(session, place, target, draft, attempt)
-    if place.parts(draft.id).is_closing():
+    if draft_at(place, target, draft.generation).over or place.parts(draft.id).is_closing():
         _insist(place, target, draft, attempt)
 
 

@@ -41,7 +41,7 @@ def take_survey(session: Session, remote: Remote, files: RemoteFiles) -> Survey:
         head = remote.head()
         try:
             indexes, spared = _look(session, remote, files)
-        except Corrupt:  # it may have been deleted, and collected by somebody else, since the log was read
+        except (Corrupt, RemoteMissing):  # it may have been deleted, and collected by somebody else, meanwhile
             if not fetch(session, remote.name).entries:
                 raise
             continue

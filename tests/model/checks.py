@@ -193,26 +193,33 @@ def _still_there(world: World, repository: Repository, row: dict[str, Any]) -> N
 
 
 def _could_be_saved(world: World, name: str, since: int, digest: Digest) -> bool:
-    """Whether *name* has read the log when a copy was condemned and still there (protocol P6)."""
-    for file, condemned in _condemned(world, digest).items():
-        removed = world.removed.get(f"packs/{file}", world.scheduler.steps + 1)
-        if any(who == name and max(since, condemned) <= first and last < removed for who, first, last in world.fetches):
+    """Whether *name* has read the log when every copy was condemned, and one of them still there (protocol P6)."""
+    copies = _copies(world, digest)
+    for who, first, last in world.fetches:
+        if who != name or first < since:
+            continue
+        there = {file: condemned for file, (landed, condemned) in copies.items() if landed <= first}
+        stand = [file for file in there if last < world.removed.get(f"packs/{file}", world.scheduler.steps + 1)]
+        if stand and all(condemned <= first for condemned in there.values()):
             return True
     return False
 
 
-def _condemned(world: World, digest: Digest) -> dict[str, int]:
-    """The condemned files that hold an object, with the step in which they were condemned."""
-    held, steps = set[str](), dict[str, int]()
+def _copies(world: World, digest: Digest) -> dict[str, tuple[int, float]]:
+    """The stored files that hold an object, with the steps in which they landed and were condemned."""
+    found: dict[str, tuple[int, float]] = {}
     for entry in entries(world):
+        step = world.landed.get(f"log/{entry_name(entry.n)}", 0)  # 0: before the schedule began
         for file in entry.index:
             data = world.indexes.get(file["id"]) or (world.place / "remote" / "index" / file["id"]).read_bytes()
-            held.update(place.file for place in decode_places(data, "an index") if place.digest == digest)
+            for place in decode_places(data, "an index"):
+                if place.digest == digest:
+                    found.setdefault(place.file, (step, float("inf")))
         for record in entry.records:
-            if record["kind"] == "condemn":
-                step = world.landed[f"log/{entry_name(entry.n)}"]
-                steps.update((name, step) for name in record["files"] if name in held)
-    return steps
+            for name in record["files"] if record["kind"] == "condemn" else ():
+                if name in found:
+                    found[name] = (found[name][0], step)
+    return found
 
 
 def _drained(world: World) -> None:
