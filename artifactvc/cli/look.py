@@ -43,9 +43,12 @@ def show(shared: Shared, ref: str) -> None:
 @click.argument("prefix", required=False, default="")
 @click.option("-l", "--long", is_flag=True, help="Kind, size and digest of each entry.")
 @click.option("--refs", is_flag=True, help="Only references.")
+@click.option("--sources", is_flag=True, help="Only imported files, with where they came from.")
 @click.option("--projects", is_flag=True, help="List the projects.")
 @click.option("--types", is_flag=True, help="List the types.")
-def ls(shared: Shared, ref: str | None, prefix: str, long: bool, refs: bool, projects: bool, types: bool) -> None:
+def ls(
+    shared: Shared, ref: str | None, prefix: str, long: bool, refs: bool, sources: bool, projects: bool, types: bool
+) -> None:
     """List artifacts, or what is in a version.
 
     With no REF every artifact is listed with its newest version; with REF the entries of
@@ -59,7 +62,7 @@ def ls(shared: Shared, ref: str | None, prefix: str, long: bool, refs: bool, pro
         if not shared.stream("ls", repository.artifacts(), lambda info: render.artifact_line(info, repository.project)):
             shared.note("no artifact yet (run 'avc add PATH' and 'avc commit')")
         return
-    found = repository.entries(ref, prefix)
+    found = repository.entries(ref, prefix, sources=sources)
     if refs:
         found = (entry for entry in found if entry.kind == "reference")
     shared.stream("ls", found, lambda entry: render.entry_line(entry, long=long))

@@ -87,6 +87,7 @@ def version(info: results.VersionInfo, *, shared: bool = True) -> Iterator[str]:
         ("created", f"{info.created} by {info.author}"),
         ("content", f"{count(info.entries, 'entry')}, {format_size(info.size)}"),
         ("base", info.base or ""),
+        ("imported", "; ".join(_imported(found) for found in info.sources)),
         ("made by", ", ".join(info.produced_by)),
         ("used by", ", ".join(info.used_by)),
         ("ttl", info.ttl or ""),
@@ -128,6 +129,10 @@ def expired(one: results.Expired, *, dry_run: bool) -> str:
     return f"{escape(one.artifact)}:{one.version}{aliases} {verb}: {escape(one.why)}, {since}"
 
 
+def _imported(found: results.ImportedFrom) -> str:
+    return f"{count(found.entries, 'file')}, {format_size(found.size)}, from {found.place}"
+
+
 def artifact_line(info: results.ArtifactInfo, project: str) -> str:
     """One line of ``ls``."""
     name = info.name if info.project == project else f"{info.project}/{info.name}"
@@ -141,6 +146,8 @@ def artifact_line(info: results.ArtifactInfo, project: str) -> str:
 def entry_line(entry: results.EntryInfo, *, long: bool) -> str:
     """One line of ``ls REF``."""
     target = f" -> {escape(entry.target)}" if entry.target else f" -> {escape(entry.uri)}" if entry.uri else ""
+    if entry.source is not None:
+        target = f" <- {escape(entry.source.uri)}"
     if not long:
         return escape(entry.path) + target
     mark = {"file": "-", "executable": "x", "link": "l", "reference": "r"}[entry.kind]

@@ -172,7 +172,7 @@ def check_record(record: object, what: str) -> None:
         if name in record:
             value = record[name]
             _expect(what, isinstance(value, list) and all(isinstance(v, str) for v in value), f"bad '{name}'")
-    for name in ("description", "metadata", "base", "details", "metrics"):
+    for name in ("description", "metadata", "sources", "base", "details", "metrics"):
         for holder in (record, record.get("set", {}), record.get("was", {})):
             if holder.get(name) is not None:
                 _expect(what, is_digest(holder[name]), f"bad '{name}'")

@@ -87,7 +87,7 @@ _SCALARS: Final[dict[str, type]] = {
     **dict.fromkeys((
         "kind", "artifact", "digest", "alias", "draft", "run", "name", "reason", "created", "author", "time", "id",
         "remote", "made", "undoes", "back", "project", "type",
-        "joins", "description", "metadata", "base", "ttl", "state", "job_type", "group",
+        "joins", "description", "metadata", "sources", "base", "ttl", "state", "job_type", "group",
         "ended", "host", "details", "metrics", "link", "distributed_id",
     ), str),
     **dict.fromkeys(("number", "count", "size", "from", "to", "exit_code", "generation"), int),
@@ -231,7 +231,7 @@ def _apply_version(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
     if "set" in record:
         version = _live(rows, artifact["id"], record.get("digest"))
-        changes = {k: v for k, v in record["set"].items() if k in ("description", "metadata")}
+        changes = {k: v for k, v in record["set"].items() if k in ("description", "metadata", "sources")}
         rows.put("version", {**version, **changes})
         return
     digest = record.get("digest")
@@ -249,7 +249,7 @@ def _apply_version(rows: Rows, record: Record, context: Context) -> None:
 
 
 #: What a version is made with, besides what people attach to it later.
-_MADE_WITH: Final = ("count", "size", "description", "metadata", "base", "link")
+_MADE_WITH: Final = ("count", "size", "description", "metadata", "sources", "base", "link")
 
 
 def _create_version(rows: Rows, artifact: Row, record: Record, context: Context) -> None:
@@ -268,7 +268,8 @@ def _create_version(rows: Rows, artifact: Row, record: Record, context: Context)
         "artifact": artifact["id"], "number": number, "digest": record["digest"], "live": 1,
         "provisional": int(context.provisional), "created": record.get("created", context.time),
         "author": record.get("author", context.author), "description": record.get("description"),
-        "metadata": record.get("metadata"), "count": record.get("count", 0), "size": record.get("size", 0),
+        "metadata": record.get("metadata"), "sources": record.get("sources"),
+        "count": record.get("count", 0), "size": record.get("size", 0),
         "base": record.get("base"), "ttl": record.get("ttl"), "op": context.op, "link": record.get("link"),
     })  # fmt: skip
 
@@ -424,8 +425,11 @@ _ACTIONS: Final = {
 }  # fmt: skip
 
 
+#: Fields by which a record names a small object.
+NAMED: Final = ("description", "metadata", "sources", "details", "metrics")
+
+
 def needed_objects(record: Record) -> list[str]:
-    """Digests of the small objects (not manifests) that *record* itself names: descriptions, metadata, run details."""
+    """Digests of the objects that *record* itself names and that are no manifests: descriptions and the like."""
     holders = (record, record.get("set") or {})
-    names = ("description", "metadata", "details", "metrics")
-    return [h[n] for h in holders for n in names if isinstance(h.get(n), str) and len(h[n]) == 64]
+    return [h[n] for h in holders for n in NAMED if isinstance(h.get(n), str) and len(h[n]) == 64]

@@ -100,6 +100,15 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class ImportedFrom:
+    """How much of a version was imported from one place: a bucket, a server, the file system."""
+
+    place: str  # "s3://bucket", "https://host", "file://"
+    entries: int
+    size: int
+
+
+@dataclass(frozen=True)
 class VersionInfo:
     """One version, whole: ``show``, ``log``, and the rows of ``ls NAME``."""
 
@@ -124,6 +133,7 @@ class VersionInfo:
     base: str | None  # version it was committed on, if that is known
     here: bool  # all its bytes are in the local store
     pushed: bool
+    sources: tuple[ImportedFrom, ...] = ()  # where its files were imported from; told by ``show``
 
 
 @dataclass(frozen=True)
@@ -292,6 +302,16 @@ class ArtifactInfo:
 
 
 @dataclass(frozen=True)
+class EntrySource:
+    """Where the bytes of a file were imported from, and what its storage said of them then."""
+
+    uri: str
+    identity_kind: str | None  # etag, generation, last-modified, blake3
+    identity: str | None
+    version_id: str | None
+
+
+@dataclass(frozen=True)
 class EntryInfo:
     """One path in a version: the rows of ``ls REF``. ``kind``: file, executable, link, reference."""
 
@@ -303,6 +323,7 @@ class EntryInfo:
     uri: str | None = None  # of a reference
     identity: str | None = None
     version_id: str | None = None
+    source: EntrySource | None = None  # of a file that was imported, where that was asked for
 
 
 @dataclass(frozen=True)

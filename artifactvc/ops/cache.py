@@ -178,7 +178,7 @@ def _live(session: Session, remote: Remote) -> tuple[set[bytes], set[bytes]]:
     """
     execute = remote.connection.execute
     roots = [row[0] for row in execute("SELECT DISTINCT digest FROM version WHERE live = 1")]
-    said = execute("SELECT description, metadata FROM version WHERE live = 1").fetchall()
+    said = execute("SELECT description, metadata, sources FROM version WHERE live = 1").fetchall()
     reached = reach(roots, session.avc.store.read)
     nodes = reached.nodes | _keys(digest for row in said for digest in row if digest is not None)
     return _keys(session.avc.store.has(key.hex() for key in nodes | reached.files)), nodes

@@ -92,9 +92,9 @@ def _commit_one(session: Session, draft_id: str, options: CommitOptions, *, dry_
         draft = avc.drafts.get(draft_id)
         if draft is None:
             return None
-        if draft.root == draft.base or dry_run:
-            nothing = draft.root == draft.base and not dry_run
-            if nothing:
+        nothing = draft.root == draft.base and not _tells_sources(session, draft)
+        if nothing or dry_run:
+            if not dry_run:
                 avc.drafts.remove(draft_id)
             root = summary(draft.root, session.node)
             outcome = "nothing" if draft.root == draft.base else "created"
@@ -114,7 +114,7 @@ def land(session: Session, draft: Draft, options: CommitOptions) -> tuple[Commit
     The caller holds the store's lock and the draft's. Returns the result and the version's row.
     """
     root = summary(draft.root, session.node)
-    given: dict[str, Digest] = {}
+    given: dict[str, Digest] = {"sources": draft.sources} if draft.sources else {}
     with storing(session) as writer:
         if options.message:
             given["description"] = writer.put(salted(options.message, "the description"))
@@ -184,8 +184,22 @@ def _records(
     if tags := [tag for tag in options.tags if tag not in held]:
         record["tags"] = tags
     records.append(record)
+    if existing is not None and existing["sources"] != draft.sources and _tells_sources(session, draft):
+        # What was imported has equal content: only where it came from is news, and else it would be fetched again.
+        records.append({
+            "kind": "version", "artifact": artifact_id, "digest": root.digest, "set": {"sources": draft.sources},
+            "was": {"sources": existing["sources"]},
+        })  # fmt: skip
     records.extend(alias_record(session, artifact_id, alias, root.digest) for alias in options.aliases)
     return records
+
+
+def _tells_sources(session: Session, draft: Draft) -> bool:
+    """Whether it says of its files where they came from, and its base says otherwise."""
+    if draft.sources is None:
+        return False
+    base = resolve.live_by_digest(session, draft.artifact, draft.base) if draft.base else None
+    return base is None or base["sources"] != draft.sources
 
 
 def _fresh_id() -> str:

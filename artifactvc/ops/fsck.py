@@ -156,6 +156,22 @@ def _check_said(session: Session, *, repair: bool) -> list[Problem]:
                 unsalted(session.avc.store.read(digest))
         except AvcError as error:
             problems.append(_mend_version(session, f"the description or metadata '{digest:.12}'", error, repair=repair))
+    return [*problems, *_check_sources(session)]
+
+
+def _check_sources(session: Session) -> list[Problem]:
+    """What says where files were imported from can be read, too."""
+    from artifactvc.core.imported import decode_imported
+
+    sql = "SELECT DISTINCT sources FROM version WHERE sources IS NOT NULL"
+    digests = [row[0] for row in session.index.connection.execute(sql)]
+    problems = []
+    for digest in session.avc.store.has(digests):
+        try:
+            for _ in decode_imported(session.avc.store.chunks(digest)):
+                continue
+        except AvcError as error:
+            problems.append(_problem(error, f"the list of sources '{digest:.12}'"))
     return problems
 
 

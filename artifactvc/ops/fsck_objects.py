@@ -392,7 +392,7 @@ def _have(digests: Collection[Digest]) -> str:
 
 def _tell_versions(check: Check, lacking: set[Digest], grace: timedelta, *, live: bool) -> None:
     rows = check.scratch.connection.execute(
-        "SELECT v.digest, v.live, a.project, a.name, v.number, v.description, v.metadata FROM version v"
+        "SELECT v.digest, v.live, a.project, a.name, v.number, v.description, v.metadata, v.sources FROM version v"
         " JOIN artifact a ON a.id = v.artifact ORDER BY a.project, a.name, v.number"
     ).fetchall()
     suffer = _Sufferers(check, lacking)

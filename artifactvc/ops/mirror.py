@@ -100,8 +100,8 @@ def _versions(remote: Remote) -> tuple[list[tuple[Digest, str]], list[tuple[Dige
 
 
 def _said(remote: Remote, *, live: bool) -> Iterator[Digest]:
-    """Descriptions, metadata, run details and metrics: of what is live, or of deleted versions."""
-    of_versions = [("version", "description"), ("version", "metadata")]
+    """Descriptions, metadata, sources, run details and metrics: of what is live, or of deleted versions."""
+    of_versions = [("version", "description"), ("version", "metadata"), ("version", "sources")]
     others = [("artifact", "description"), ("run", "details"), ("run", "metrics")]
     for table, column in [*of_versions, *(others if live else [])]:
         chosen = f" AND live = {int(live)}" if table == "version" else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.model import Digest
-from artifactvc.core.records import apply_record, holder, live_version, name_row, needed_objects, resolve
+from artifactvc.core.records import NAMED, apply_record, holder, live_version, name_row, needed_objects, resolve
 from artifactvc.core.rows import Rows
 from artifactvc.errors import AliasConflict, Conflict, NameTaken
 from artifactvc.ops.merging import Merge
@@ -266,6 +266,9 @@ class _Planner:
             there, was = row.get(name), record.get("was", {}).get(name)
             if there in (was, record["set"][name]):
                 continue
+            if name == "sources":  # of equal bytes: both are true, and the later one stays
+                record["was"] = {**record.get("was", {}), name: there}
+                continue
             both = self.merge(was, there, record["set"][name]) if name == "metadata" and self.merge else None
             if both is not None:
                 record["set"], record["was"] = {**record["set"], name: both}, {**record["was"], name: there}
@@ -320,7 +323,7 @@ class _Planner:
                 continue  # deleted again before it was ever pushed: needs no bytes
             plan.roots.append((digest, live_before.get(artifact["id"], [])))
             # What a restored version says of itself was collected with it; its record does not name it.
-            plan.objects.update(version[name] for name in ("description", "metadata") if version[name])
+            plan.objects.update(version[name] for name in ("description", "metadata", "sources") if version[name])
             plan.versions.append(f"{artifact['project']}/{artifact['name']}:v{version['number']}")
         for record in plan.records:
             plan.objects.update(self._still_named(record))
@@ -339,7 +342,7 @@ class _Planner:
             found = [artifact]
             if artifact is not None and record["kind"] == "version":
                 found += self.rows.find("version", artifact=artifact["id"], digest=record["digest"])
-        named = {row.get(name) for row in found if row for name in ("description", "metadata", "details", "metrics")}
+        named = {row.get(name) for row in found if row for name in NAMED}
         return [digest for digest in needed if digest in named]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from artifactvc.core.results import (
     ArtifactUsage,
     Difference,
     EntryInfo,
+    EntrySource,
     Usage,
     VersionInfo,
 )
@@ -34,7 +36,13 @@ _KINDS = {"f": "file", "x": "executable", "l": "link", "r": "reference"}
 def show(session: Session, ref: str) -> VersionInfo:
     """All about one version."""
     found = resolve.version(session, ref)
-    return describe(session, found, known=())
+    info = describe(session, found, known=())
+    if not found.version["sources"]:
+        return info
+    from artifactvc.ops.imported import places
+
+    root = trusted(session, found.version["digest"])
+    return replace(info, sources=places(session, found.version["sources"], root))
 
 
 def log(session: Session, text: str, limit: int | None = None) -> Iterator[VersionInfo]:
@@ -128,6 +136,20 @@ def entries(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]
         yield entry_info(entry)
     if empty and prefix:
         raise unknown_path(session, found, prefix)
+
+
+def imported(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo]:
+    """The imported files of a version at or below *prefix*, with where they came from."""
+    found = resolve.version(session, ref)
+    if not found.version["sources"]:
+        return
+    from artifactvc.ops.imported import origins
+
+    root, prefix = found.version["digest"], prefix.strip("/")
+    root = trusted(session, root, (prefix,) if prefix else None)
+    for entry, line in origins(session, found.version["sources"], root, prefix):
+        source = EntrySource(line.uri, line.identity_kind, line.identity, line.version_id)
+        yield replace(entry_info(entry), source=source)
 
 
 def entry_info(entry: Entry) -> EntryInfo:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
 
 from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import Record
 from artifactvc.core.model import Digest, is_digest
 from artifactvc.core.parts import ABANDONED, FINISHED, Attempt
+from artifactvc.core.records import NAMED
 from artifactvc.errors import Corrupt, MissingObject
 from artifactvc.ops.session import Session
 from artifactvc.storage.parts import local_drafts, local_parts
 from artifactvc.storage.remote import held_by_remotes
 from artifactvc.storage.rows import named_objects
 from artifactvc.util.text import parse_time
-
-_NAMED: Final = ("description", "metadata", "details", "metrics")
 
 
 def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str]]:
@@ -90,16 +88,17 @@ def has_ended(session: Session, draft_id: str) -> bool:
 
 
 def small_objects(session: Session) -> Iterator[Digest]:
-    """Descriptions, metadata, run details and metrics that names still point at, deleted versions' too."""
+    """Descriptions, metadata, sources, run details and metrics that names and drafts point at, if deleted too."""
     yield from named_objects(session.index.connection)
     yield from unpushed_small_objects(session)
 
 
 def unpushed_small_objects(session: Session) -> Iterator[Digest]:
-    """Those that records name which a push will send: what was replaced meanwhile is among them."""
+    """Those that drafts name, and records which a push will send: what was replaced meanwhile is among them."""
+    yield from (draft.sources for draft in session.avc.drafts.all() if draft.sources is not None)
     for record in _unpushed(session):
         for fields in (record, record.get("set") or {}):
-            yield from (fields[name] for name in _NAMED if is_digest(fields.get(name)))
+            yield from (fields[name] for name in NAMED if is_digest(fields.get(name)))
 
 
 def _unpushed(session: Session) -> Iterator[Record]:

@@ -90,7 +90,7 @@ def _targets(session: Session, paths: Sequence[str], options: AddOptions) -> dic
             if part not in found[key]:
                 found[key].append(part)
         return found
-    wanted = _artifact_key(session, options.to) if options.to is not None else None
+    wanted = artifact_key(session, options.to) if options.to is not None else None
     for key, bound in session.avc.bindings.artifacts.items():
         if wanted is None or key == wanted:
             bindings = (replace(binding, follow=binding.follow or options.follow) for binding in bound.paths)
@@ -100,7 +100,8 @@ def _targets(session: Session, paths: Sequence[str], options: AddOptions) -> dic
     return {key: parts for key, parts in found.items() if parts}
 
 
-def _artifact_key(session: Session, text: str) -> Key:
+def artifact_key(session: Session, text: str) -> Key:
+    """Project and name of the artifact that *text* names: as it is written, if it is known here."""
     entity, project, name = names.parse_artifact(text)
     project = resolve.project_of(session, entity, project)
     names.check_artifact_name(name)
@@ -120,7 +121,7 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
     if path == bindings_file:
         raise UnsupportedFile(f"'{bindings_file}' is avc's own, and is never taken", hint="keep it in Git")
     there = os.path.lexists(workspace / path)
-    key = _artifact_key(session, options.to) if options.to is not None else None
+    key = artifact_key(session, options.to) if options.to is not None else None
     bound = bindings.artifacts.get(key) if key else None
     inside = _within(bound, path) if bound else None if key else bindings.of_path(path)
     if inside and (options.prefix is None or options.prefix == inside[1].prefix):
@@ -132,7 +133,7 @@ def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Par
     is_directory = absolute.is_dir() and (options.follow or not absolute.is_symlink())
     if key is None:
         last = workspace.name if path == "." else path.rpartition("/")[2]
-        key = _artifact_key(session, names.artifact_name_from(last))
+        key = artifact_key(session, names.artifact_name_from(last))
     prefix = options.prefix or ""
     if not is_directory:
         prefix = "/".join(part for part in (prefix, path.rpartition("/")[2]) if part)
@@ -179,7 +180,7 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         generation = avc.store.intact_generation() if own_intact(avc.store) else -1
         with avc.writer() as writer:
             taken = intake.take(session, against, looks, generation, writer, move=options.move)
-            root, differing = _apply(session, draft.root, taken.changes, writer)
+            root, differing = apply_changes(session, draft.root, taken.changes, writer)
         changed = root.digest != draft.root
         if changed or avc.drafts.get(draft_id) is not None:
             avc.drafts.save(replace(draft, root=root.digest))
@@ -187,11 +188,11 @@ def _add_one(session: Session, key: Key, parts: list[_Part], options: AddOptions
         _remember(cache, taken, draft, root.digest, generation)
         if changed:
             note_complete(session, draft_id, draft.root, root.digest, generation)
-    done = _counted(draft, root, differing, detail=options.detail)
+    done = counted(draft, root, differing, detail=options.detail)
     return replace(done, files_read=taken.files_read, bytes_read=taken.bytes_read)
 
 
-def _counted(draft: Draft, root: Root, changes: list[Change], *, detail: bool, dry_run: bool = False) -> Staged:
+def counted(draft: Draft, root: Root, changes: list[Change], *, detail: bool, dry_run: bool = False) -> Staged:
     """What the draft has more, less or otherwise than before; the changes themselves only where they are wanted."""
     count = {"added": 0, "modified": 0, "removed": 0}
     for change in changes:
@@ -218,13 +219,15 @@ def begin_draft(session: Session, key: Key, kind: str | None) -> Draft:
         return replace(existing, type=row["type"] if row else kind or existing.type)
     digest, number = resolve.base_of(session, key)
     trusted(session, digest or EMPTY)
+    version = resolve.live_by_digest(session, row["id"], digest) if row and digest else None
     return Draft(
         workspace_draft_id(project, name), project, name, kind or known or "dataset",
         row["id"] if row else secrets.token_hex(16), digest or EMPTY, digest, number, "workspace", session.clock(),
+        version["sources"] if version else None,
     )  # fmt: skip
 
 
-def _apply(
+def apply_changes(
     session: Session, root: Digest, changes: dict[str, Entry | None], writer: StoreWriter
 ) -> tuple[Root, list[Change]]:
     """Store the manifest *root* with *changes*; the new root, and what really differs."""
@@ -311,7 +314,7 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
     ]
     root = summary(draft.root, session.node)
     more = sum(c.before is None for c in different) - sum(c.after is None for c in different)
-    return _counted(draft, root._replace(count=root.count + more), different, detail=True, dry_run=True)
+    return counted(draft, root._replace(count=root.count + more), different, detail=True, dry_run=True)
 
 
 # ---- rm --from ------------------------------------------------------------------------------------
@@ -319,7 +322,7 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
 
 def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool = False) -> Staged:
     """Take entries, and all below a directory, out of the draft of artifact *name*; files stay where they are."""
-    key = _artifact_key(session, name)
+    key = artifact_key(session, name)
     if key not in session.avc.bindings.artifacts and session.avc.drafts.get(workspace_draft_id(*key)) is None:
         resolve.artifact(session, name)
     avc = session.avc
@@ -340,9 +343,9 @@ def remove(session: Session, name: str, paths: Sequence[str], *, dry_run: bool =
             before = find_many(draft.root, changes, session.node)
             different = [Change(path, before[path], None) for path in changes]
             root = summary(draft.root, session.node)
-            return _counted(draft, root._replace(count=root.count - len(changes)), different, detail=True, dry_run=True)
+            return counted(draft, root._replace(count=root.count - len(changes)), different, detail=True, dry_run=True)
         with avc.writer() as writer:
-            root, differing = _apply(session, draft.root, changes, writer)
+            root, differing = apply_changes(session, draft.root, changes, writer)
         avc.drafts.save(replace(draft, root=root.digest))
         StatCache(avc.connect).save(lambda connection: look.forget_artifact(connection, key))
-    return _counted(draft, root, differing, detail=True)
+    return counted(draft, root, differing, detail=True)

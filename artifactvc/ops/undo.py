@@ -304,7 +304,7 @@ def _drafts_back(session: Session, step: Step, undoing: Undoing) -> list[tuple[D
         if there is None:
             there = Draft(
                 draft_id, artifact["project"], artifact["name"], artifact["type"], artifact["id"], record["digest"],
-                base, number, "workspace", session.clock(),
+                base, number, "workspace", session.clock(), _sources(step, record["digest"]),
             )  # fmt: skip
         elif there.base == record["digest"]:  # what is staged was staged on what was committed, and holds it
             there = replace(there, base=base, base_number=number)
@@ -315,6 +315,12 @@ def _drafts_back(session: Session, step: Step, undoing: Undoing) -> list[tuple[D
             )
         found.append((there, record["digest"]))
     return found
+
+
+def _sources(step: Step, digest: Digest) -> Digest | None:
+    """Where the commit said that files of the version came from."""
+    said = [r for r in step.original.records if r["kind"] == "version" and r.get("digest") == digest]
+    return next((found for r in reversed(said) if (found := (r.get("set") or r).get("sources"))), None)
 
 
 def _number(session: Session, artifact: Row, digest: str | None) -> int | None:

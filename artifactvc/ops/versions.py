@@ -192,7 +192,8 @@ def link(session: Session, source: Found, project: str, name: str, aliases: Sequ
         _check_target(source, artifact)
         record: Record = {"kind": "version", "artifact": target["id"], "digest": source.version["digest"]}
         if artifact is None or resolve.live_by_digest(session, artifact["id"], source.version["digest"]) is None:
-            kept = {k: source.version[k] for k in ("count", "size", "description", "metadata") if source.version[k]}
+            said = ("count", "size", "description", "metadata", "sources")
+            kept = {name: source.version[name] for name in said if source.version[name]}
             record |= {"number": name_row(rows, project, name)["next"], "link": artifact_id, **kept}
         elif (latest := rows.get("alias", artifact["id"], "latest")) is None or latest["digest"] != record["digest"]:
             record["was"] = {"latest": latest["digest"] if latest else None}

@@ -386,10 +386,12 @@ class Repository(Remotes, Retention):
 
         return query.artifacts(self._session)
 
-    def entries(self, ref: str, prefix: str = "") -> Iterator[results.EntryInfo]:
-        """The entries of a version, at or below *prefix*."""
+    def entries(self, ref: str, prefix: str = "", *, sources: bool = False) -> Iterator[results.EntryInfo]:
+        """The entries of a version, at or below *prefix*; with *sources* those imported, and where from."""
         from artifactvc.ops import query
 
+        if sources:
+            return query.imported(self._session, ref, prefix)
         return query.entries(self._session, ref, prefix)
 
     def projects(self) -> list[str]:

@@ -40,6 +40,7 @@ class Draft:
     base_number: int | None
     owner: str  # "workspace", or "process <pid> on <host>"
     time: str
+    sources: Digest | None = None  # where files of it were imported from (core/imported.py)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,6 +117,6 @@ def _decode(data: bytes, draft_id: str) -> Draft:
         draft = Draft(**body)
     except TypeError as error:
         raise Corrupt(f"{what} is damaged", hint=f"remove drafts/{draft_id}.json and add again") from error
-    if draft.id != draft_id or not is_digest(draft.root):
+    if draft.id != draft_id or not is_digest(draft.root) or not (draft.sources is None or is_digest(draft.sources)):
         raise Corrupt(f"{what} is damaged", hint=f"remove drafts/{draft_id}.json and add again")
     return draft

@@ -32,11 +32,12 @@ _DROP: Final = {t: f'DELETE FROM "{t}" WHERE {_quoted(_KEY[t], " AND ", " = ?")}
 
 
 def named_objects(connection: sqlite3.Connection) -> Iterator[str]:
-    """Digests of descriptions, metadata, run details and metrics that names point at, deleted versions' too."""
+    """Digests of descriptions, metadata, sources, run details and metrics that names point at, if deleted too."""
     for table, column in (
         ("artifact", "description"),
         ("version", "description"),
         ("version", "metadata"),
+        ("version", "sources"),
         ("run", "details"),
         ("run", "metrics"),
     ):

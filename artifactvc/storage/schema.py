@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 5
+VERSION: Final = 6
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -40,7 +40,7 @@ NAMES: Final[dict[str, dict[str, type]]] = {
         "artifact": str, "number": int, "digest": str, "live": int, "provisional": int,
         "created": str, "author": str, "description": str, "metadata": str, "count": int,
         "size": int, "base": str, "ttl": str, "deleted_at": str, "reason": str, "op": str, "link": str,
-        "stood": str,
+        "stood": str, "sources": str,
     },
     "alias": {"artifact": str, "alias": str, "digest": str, "moved_at": str, "moved_by": str, "op": str},
     "tag": {"artifact": str, "digest": str, "tag": str},
@@ -162,12 +162,20 @@ def _merged(db: Database) -> None:
         table.add_column("superseded", int)
 
 
+def _sources(db: Database) -> None:
+    """Where a version's files were imported from; what is in a log already is read again for it."""
+    if "sources" not in db.table("version").columns_dict:
+        db.table("version").add_column("sources", str)
+        db.execute("UPDATE head SET digest = ''")
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("first", _first),
     ("runs", _runs),
     ("uses", _uses),
     ("operations", _operations),
     ("merged", _merged),
+    ("sources", _sources),
 )
 
 _SET: Final = "artifactvc"

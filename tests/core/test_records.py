@@ -489,7 +489,7 @@ def test_a_join_to_a_deleted_artifact():
 
 def test_a_version():
     """All that its record says, and who made it when."""
-    described = {"description": D1, "metadata": D2, "base": D3, "ttl": "30d", "count": 3, "size": 12}
+    described = {"description": D1, "metadata": D2, "sources": D1, "base": D3, "ttl": "30d", "count": 3, "size": 12}
     rows = fold(create(), version(D0, 0, **described))
     assert rows.find("version") == [
         {"artifact": A, "number": 0, "digest": D0, "live": 1, "provisional": 0, "author": "author 1",
