@@ -5,6 +5,7 @@ The libraries of the transports do not serve here: obstore takes a key as a path
 five times the processor time a listing takes (docs/benchmarks.md, "references").
 
 Redirects are not followed: credentials go to the endpoint that was configured, and nowhere else.
+But a bucket of AWS may be in another region of AWS (``Link``, *moved*).
 """
 
 from __future__ import annotations
@@ -90,15 +91,34 @@ Sign = Callable[[Request], Mapping[str, str]]
 Said = Callable[[bytes], tuple[str, str]]
 
 
-class Link:
-    """One server. *base* is what all paths begin with."""
+class _Elsewhere(ClientError):
+    """The bucket is in another region, which the answer names."""
 
-    def __init__(self, base: str, options: RemoteOptions, sign: Sign, said: Said) -> None:
-        self.base, self._options, self._sign, self._said = base, options, sign, said
+    def __init__(self, region: str) -> None:
+        super().__init__(Trouble.ELSEWHERE)
+        self.region = region
+
+
+class Link:
+    """One server. *base* is what all paths begin with; *moved* tells where a region's server is, if it may be asked."""
+
+    def __init__(
+        self,
+        base: str,
+        options: RemoteOptions,
+        sign: Sign,
+        said: Said,
+        *,
+        moved: Callable[[str], str | None] = lambda region: None,
+    ) -> None:
+        self._options, self._sign, self._said, self._moved = options, sign, said, moved
+        self._begin(base)
+
+    def _begin(self, base: str) -> None:
         parts = urlsplit(base)
         self._origin, self._path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-        self.host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
-        self._pools = Pools(self._origin, options, AT_ONCE)
+        self._host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+        self._pools = Pools(self._origin, self._options, AT_ONCE)
 
     @contextlib.contextmanager
     def ask(self, method: str, path: str, query: Query = (), headers: Mapping[str, str] | None = None) -> Iterator[Any]:
@@ -106,10 +126,23 @@ class Link:
 
         *path* is encoded, and begins with a slash. What fails in the block is told as ClientError, too.
         """
+        with contextlib.ExitStack() as opened:
+            try:
+                answer = opened.enter_context(self._once(method, path, query, headers or {}))
+            except _Elsewhere as error:
+                base = self._moved(error.region)
+                if base is None:
+                    raise
+                self._begin(base)
+                answer = opened.enter_context(self._once(method, path, query, headers or {}))
+            yield answer
+
+    @contextlib.contextmanager
+    def _once(self, method: str, path: str, query: Query, headers: Mapping[str, str]) -> Iterator[Any]:
         import urllib3
 
         path = self._path + path
-        asked = {"Host": self.host, "Accept-Encoding": "identity", "User-Agent": "artifactvc", **(headers or {})}
+        asked = {"Host": self._host, "Accept-Encoding": "identity", "User-Agent": "artifactvc", **headers}
         asked |= self._sign(Request(method, path, query, asked))
         target = f"{path}?{encode_query(query)}" if query else path
         answer = None
@@ -134,6 +167,9 @@ class Link:
     def _refused(self, answer: Any) -> ClientError:
         code, message = self._said(answer.read(_SAID))
         code = code or answer.headers.get("x-ms-error-code", "")[:80]
+        region = answer.headers.get("x-amz-bucket-region")
+        if region and (answer.status in (301, 307) or code == "AuthorizationHeaderMalformed"):
+            return _Elsewhere(region)
         if answer.status == 405:  # S3: what was asked for is the mark of a deletion
             return ClientError(Trouble.MISSING)
         if answer.status == 501:  # a server that does not know the request will not know it later

@@ -27,7 +27,7 @@ class GcsReader:
     in_order = True
 
     def __init__(self, place: ObjectPlace, options: RemoteOptions, access: GcsAccess) -> None:
-        self._options, self._credentials = options, access.credentials
+        self._options, self._credentials, self._endpoint = options, access.credentials, access.endpoint
         self._link = Link(access.endpoint, options, self._sign, _said)
         self._objects = f"/storage/v1/b/{quote(place.bucket, safe='')}/o"
 
@@ -41,7 +41,7 @@ class GcsReader:
         headers: dict[str, str] = {}
         try:
             renew: Any = transport
-            self._credentials.before_request(renew.Request(_pool()), request.method, self._link.base, headers)
+            self._credentials.before_request(renew.Request(_pool()), request.method, self._endpoint, headers)
         except RefreshError as error:
             raise ClientError(Trouble.EXPIRED) from error
         except TransportError as error:

@@ -82,10 +82,11 @@ class ObjectSource:
     def list(self, address: Address) -> Iterator[Target]:
         """All objects below a directory, by one listing; the next page is asked for while one is at work."""
         prefix = address.path if not address.path or address.path.endswith("/") else f"{address.path}/"
-        cut = len(prefix)
-        for found in self._listed(prefix):
-            if not found.is_directory and not found.key.endswith("/"):
-                yield self._target(found, f"{self._address}/{found.key}", found.key[cut:])
+        cut, base, kind = len(prefix), self._address, None
+        for key, size, identity, version, is_directory in self._listed(prefix):
+            if not is_directory and not key.endswith("/"):
+                kind = kind or self._opened.identity_kind
+                yield Target(f"{base}/{key}", key[cut:], size, kind if identity else None, identity, version)
 
     def _listed(self, prefix: str) -> Iterator[Found]:
         try:

@@ -29,6 +29,7 @@ from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.text import now
 
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]{2,12})+-[0-9]{1,2}")
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9]{1,80})</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]{1,300})</Message>")
 
@@ -73,14 +74,21 @@ class S3Reader:
     identity_kind = ETAG
 
     def __init__(self, place: ObjectPlace, options: RemoteOptions, access: S3Access) -> None:
-        self._access, self._options, self._region = access, options, access.region
+        self._access, self._options, self._region, self._bucket = access, options, access.region, place.bucket
         self.in_order = not place.bucket.endswith("--x-s3")  # AWS's "directory buckets" list as they please
-        self._link = Link(_base(access, place.bucket, self._region), options, self._sign, said_in_xml)
+        self._link = Link(_base(access, place.bucket, self._region), options, self._sign, said_in_xml, moved=self._move)
         self._conditions = ['"{}"', "{}", ""]  # ways to say If-Match: radosgw 16 takes only the second
 
     def _sign(self, request: Request) -> Mapping[str, str]:
         stamp = now()[:19].replace("-", "").replace(":", "") + "Z"
         return sign_v4(request, self._access.provide(), self._region, stamp)
+
+    def _move(self, region: str) -> str | None:
+        """Where AWS has the bucket, if it is AWS that was asked: its own servers are all that credentials may go to."""
+        if self._access.endpoint is not None or region == self._region or not _REGION.fullmatch(region):
+            return None
+        self._region = region
+        return _base(self._access, self._bucket, region)
 
     def head(self, key: str, version: str | None) -> Found | None:
         """One HEAD; what it does not say of a refusal is asked for by a GET."""
@@ -216,13 +224,17 @@ class Page:
 
     def key(self, text: str) -> str:
         """A key as it is: it was asked for encoded, which some servers do in some listings."""
-        return unquote_plus(text) if self._encoded and ("%" in text or "+" in text) else text
+        if not self._encoded:
+            return text
+        plain = text.replace("%2F", "/")  # most need no more, and some servers encode each slash
+        return unquote_plus(text) if "%" in plain or "+" in plain else plain
 
     def marker(self, name: str) -> str:
-        """A key at the top, from which the next page is to begin. Some servers do not encode it as they do the rest."""
-        text = self.text(name)
-        keys = {self.key(row[0]) for kind in ("Version", "DeleteMarker") for row in self.rows(kind, ("Key",))}
-        return text if text in keys else self.key(text)
+        """A key at the top, the last of the page. Some servers do not encode it as they do the others."""
+        text, kinds = self.text(name), {self._space + kind for kind in ("Version", "DeleteMarker")}
+        last = next((item for item in reversed(self._root) if item.tag in kinds), None)
+        same = last is not None and self.key(last.findtext(f"{self._space}Key") or "") == text
+        return text if same else self.key(text)
 
     def rows(self, name: str, fields: Sequence[str]) -> Iterator[list[str]]:
         """Of each element *name* at the top, the texts of the elements *fields* in it."""

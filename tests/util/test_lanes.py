@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from artifactvc.util.lanes import Lanes
+from artifactvc.util.lanes import Lanes, ahead
 
 
 def test_results_come_in_order_or_as_they_end():
@@ -84,3 +84,20 @@ def test_threads_end_when_nobody_holds_the_lanes():
     for thread in mine:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_items_are_drawn_ahead_in_order_and_an_error_comes_in_its_place():
+    """Each item is drawn while the one before is at work; what fails is raised where it would have come."""
+    drawn: list[int] = []
+
+    def items():
+        for number in range(3):
+            drawn.append(number)
+            yield number
+        raise OSError("gone")
+
+    got = []
+    with pytest.raises(OSError, match="gone"):
+        for number in ahead(items()):
+            got.append(number)
+    assert got == drawn == [0, 1, 2]
