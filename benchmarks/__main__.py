@@ -14,7 +14,20 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import api, distributed, large, lineage, local, log, million, remote, s3, startup, transports
+from benchmarks import (
+    api,
+    distributed,
+    large,
+    lineage,
+    local,
+    log,
+    million,
+    references,
+    remote,
+    s3,
+    startup,
+    transports,
+)
 from benchmarks.harness import Bench, Report, format_report
 from benchmarks.measure import CommandFailed
 
@@ -24,6 +37,7 @@ TOPICS: dict[str, Callable[[Bench], Report]] = {
     "remote": remote.run,
     "log": log.run,
     "s3": s3.run,
+    "references": references.run,
     "transports": transports.run,
     "api": api.run,
     "lineage": lineage.run,
