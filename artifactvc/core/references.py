@@ -19,7 +19,8 @@ from artifactvc.util.text import escape
 MAX_OBJECTS: Final = 10_000
 
 #: What an identity may be: the entry's ``identity_kind``. None, with no identity: the URI alone (``checksum=False``).
-ETAG: Final = "etag"  # S3, Azure, HTTP: without quotes and ``W/``
+ETAG: Final = "etag"  # S3, Azure, HTTP: without quotes
+WEAK: Final = "weak-etag"  # HTTP: an ETag that began with ``W/``, without that; other bytes may have the same
 GENERATION: Final = "generation"  # Google Cloud Storage
 MODIFIED: Final = "last-modified"  # HTTP without ETag: the header, as it is; the length is the entry's size
 BLAKE3: Final = "blake3"  # file://: digest of the bytes
@@ -38,6 +39,11 @@ class Target(NamedTuple):
     def entry(self, path: str) -> Entry:
         """The entry that stands for it at *path*."""
         return Entry(path, "r", self.size, None, None, self.uri, self.identity_kind, self.identity, self.version_id)
+
+
+def is_resumable(target: Target) -> bool:
+    """Whether a read may go on where an earlier one ended: equal identities mean equal bytes."""
+    return target.identity_kind is not None and target.identity_kind != WEAK
 
 
 def target_of(entry: Entry) -> Target:

@@ -44,7 +44,6 @@ from artifactvc.util.threads import Stop, in_threads
 
 T = TypeVar("T")
 
-_PIECE: Final = 256 << 10
 _LOT: Final = 16 << 20  # bytes of ranges that are held
 
 
@@ -68,17 +67,6 @@ class HttpTransport(Listing):
         self.url, self._options = url.rstrip("/"), options
         self._client = HttpClient(self.url, options)
         self._whole_only = False  # whether this server ignores ranges
-
-    def _pieces(self, answer: Any) -> Iterator[bytes]:
-        """The bytes of an answer as they come, at the rate that is allowed."""
-        rate = self._options.rate
-        while True:
-            if rate is not None:
-                rate.take(min(_PIECE, answer.length_remaining or _PIECE))
-            data: bytes = answer.read(_PIECE)
-            if not data:
-                return
-            yield data
 
     def _begin(self, answer: Any, name: str, start: int) -> int:
         """How many bytes of *answer* stand before *start*: none where the server takes ranges."""
@@ -106,7 +94,7 @@ class HttpTransport(Listing):
                         return
                     skip = self._begin(answer, name, at)
                     self._whole_only |= bool(span) and answer.status == 200
-                    for data in self._pieces(answer):
+                    for data in self._client.pieces(answer):
                         skip, data = max(0, skip - len(data)), data[skip:]
                         data = data if end is None else data[: end - at]
                         at += len(data)

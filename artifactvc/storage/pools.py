@@ -23,38 +23,63 @@ class _Held(NamedTuple):
     """Connections, and the process that they belong to."""
 
     pid: int
-    manager: Any
+    managers: dict[str | None, Any]  # by the proxy that they go through
 
 
 class Pools:
-    """urllib3's connections for the server at *url*, *at_once* of them kept. Any number of threads may use them."""
+    """urllib3's connections for the server at *url*, *at_once* of them kept. Any number of threads may use them.
 
-    def __init__(self, url: str, options: RemoteOptions, at_once: int) -> None:
-        self._url, self._options, self._at_once = url, options, at_once
+    With *judged*, only to addresses that ``judged.py`` lets pass.
+    """
+
+    def __init__(self, url: str, options: RemoteOptions, at_once: int, *, judged: bool = False) -> None:
+        self._url, self._options, self._at_once, self._judged = url, options, at_once, judged
         self._lock = threading.Lock()
-        self._held = _Held(0, None)
+        self._held = _Held(0, {})
 
-    def manager(self) -> Any:
-        """The connections: of this process, not those of one that it was forked from."""
+    def manager(self, address: str | None = None) -> Any:
+        """The connections for *address*, to which the server may have redirected; else for the server itself.
+
+        They belong to this process, not to one that it was forked from.
+        """
+        address = address or self._url
+        proxy = _proxy_for(address)
+        if self._judged and proxy is not None:
+            from artifactvc.storage.judged import judge_for_proxy
+
+            judge_for_proxy(address, self._options.named)
         with self._lock:
             if self._held.pid != os.getpid():
-                self._held = _Held(os.getpid(), self._opened())
-            return self._held.manager
+                self._held = _Held(os.getpid(), {})
+            managers = self._held.managers
+            if proxy not in managers:
+                managers[proxy] = self._opened(proxy)
+            return managers[proxy]
 
-    def _opened(self) -> Any:
-        from urllib.request import getproxies, proxy_bypass
-
+    def _opened(self, proxy: str | None) -> Any:
         import urllib3
 
         wait = urllib3.Timeout(connect=min(10.0, self._options.timeout), read=self._options.timeout)
         settings: dict[str, Any] = {"maxsize": self._at_once, "timeout": wait, "retries": False}
-        parts = urlsplit(self._url)
-        proxy = getproxies().get(parts.scheme)
-        if proxy and not proxy_bypass(parts.netloc):
+        if proxy is not None:
             login = urlsplit(proxy).netloc.rpartition("@")[0]
             headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
             return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
-        return urllib3.PoolManager(**settings)
+        manager = urllib3.PoolManager(**settings)
+        if self._judged:
+            from artifactvc.storage.judged import pools
+
+            manager.pool_classes_by_scheme = pools(self._options.named)
+        return manager
+
+
+def _proxy_for(address: str) -> str | None:
+    """The proxy that the environment names for *address*."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(address)
+    proxy = getproxies().get(parts.scheme)
+    return proxy if proxy and not proxy_bypass(parts.netloc) else None
 
 
 def let_go(answer: Any) -> None:
@@ -72,5 +97,7 @@ def reason(error: BaseException) -> str:
         if kind.__name__ in _REASONS:
             return _REASONS[kind.__name__]
     inner = error.args[-1] if error.args else error
+    if type(inner).__name__ in _REASONS:
+        return _REASONS[type(inner).__name__]
     text = getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner)
     return escape(str(text)[:200])

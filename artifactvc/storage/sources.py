@@ -41,7 +41,9 @@ class Source(Protocol):
         """The bytes of that very version from *start* on, in pieces of at most a few MiB.
 
         The storage is asked for that version, or to refuse if it changed; what it answers is
-        held against the identity before the first piece. Raises ReferenceMissing, ReferenceChanged.
+        held against the identity before the first piece. Raises ReferenceMissing, ReferenceChanged,
+        and StorageError for a *start* where nothing says that what came before belongs to the
+        same bytes (``references.is_resumable``).
         """
 
 
@@ -55,4 +57,8 @@ def open_source(address: Address, options: RemoteOptions) -> Source:
         from artifactvc.storage.objectsource import open_bucket
 
         return open_bucket(address, options)
+    if address.kind == "http":
+        from artifactvc.storage.httpsource import HttpSource
+
+        return HttpSource(address.place, options)
     raise BadValue(f"'{escape(address.uri)}' is not among what can be referred to")

@@ -9,6 +9,8 @@ Files below HTTP_ROOT appear under each of these; nothing lists them:
 | address | answers |
 | --- | --- |
 | ``/files/`` | as a bucket served as a static site: ETag, Last-Modified, ranges |
+| ``/noetag/`` | as ``/files/``, with no ETag |
+| ``/bare/`` | with neither ETag nor Last-Modified, and no ranges |
 | ``/norange/`` | the whole file, whatever range was asked for |
 | ``/hidden/`` | 403 for what is not there, as S3 does to who may not list |
 | ``/chunked/`` | in chunks, with no length and no ranges |
@@ -43,6 +45,8 @@ http {{
   server {{
     listen {host}:{port};
     location /files/ {{ alias {root}/; }}
+    location /noetag/ {{ alias {root}/; etag off; }}
+    location /bare/ {{ alias {root}/; etag off; add_header Last-Modified ""; max_ranges 0; }}
     location /norange/ {{ alias {root}/; max_ranges 0; }}
     location /hidden/ {{ alias {root}/; error_page 404 @hidden; }}
     location @hidden {{ return 403; }}
