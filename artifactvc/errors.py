@@ -15,6 +15,7 @@
     │   └── MissingObject          bytes that no reachable place holds
     │       └── Collected          an undo needs bytes that gc has removed
     ├── NothingToUndo              no operation of the log is left to take back
+    ├── NotAnEditor                somebody else may change times to live, not who asks
     ├── Conflict                   the change would undo somebody's work
     │   ├── AliasConflict  NameTaken  TypeConflict  WouldOverwrite  PathConflict
     │   └── StaleVersion           a number that now means other content
@@ -205,6 +206,16 @@ class NothingToUndo(AvcError):
 
 class ReferenceMissing(NotFound, FileNotFoundError, ValueError):
     """What a reference leads to is not there any more, or not in that version."""
+
+
+class NotAnEditor(AvcError):
+    """Times to live are changed by the editors that the log names, and who asks is none of them."""
+
+    def __init__(self, who_may: str, author: str) -> None:
+        super().__init__(
+            f"{who_may}, and you are '{author}'",
+            hint="ask one of them; if you are one, say so: 'avc config set user.email EMAIL'",
+        )
 
 
 class Conflict(AvcError):

@@ -40,7 +40,7 @@ for _name in list(os.environ):
 _HOME = tempfile.TemporaryDirectory(prefix="avc-tests-home-", ignore_cleanup_errors=True)  # of fixtures shared by tests
 os.environ["HOME"] = _HOME.name
 # SDKs that find no credentials ask a metadata address for them; tests never do.
-os.environ.update(AWS_EC2_METADATA_DISABLED="true", NO_GCE_CHECK="true", NO_COLOR="1")
+os.environ.update(AWS_EC2_METADATA_DISABLED="true", NO_GCE_CHECK="true", NO_COLOR="1", GIT_CONFIG_NOSYSTEM="1")
 # Started in the background of a script, this process ignores Ctrl-C, and so would every `avc` that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

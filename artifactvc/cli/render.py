@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from artifactvc.cli.values import count
+from artifactvc.core.identity import parse_identity
 from artifactvc.util.text import escape, format_size
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def version_line(info: results.VersionInfo, *, shared: bool = True) -> str:
     text = escape(info.description.partition("\n")[0])
     where = " unpushed" if shared and not info.pushed else ""
     end = f"  {expiry(info.expires)}" if info.expires else ""
-    head = f"{info.version:<6} {info.digest[:12]}  {info.created[:16].replace('T', ' ')}  {escape(info.author)}"
+    who = parse_identity(info.author)
+    by = escape(who.name or who.email)
+    head = f"{info.version:<6} {info.digest[:12]}  {info.created[:16].replace('T', ' ')}  {by}"
     size = f"{count(info.entries, 'entry')}, {format_size(info.size)}"
     return f"{head}  {size}{aliases}{tags}{where}{end}" + (f"  {text}" if text else "")
 

@@ -26,7 +26,12 @@ _SHOW: Final = ""
     "--default", "default", metavar="[90d|none]", is_flag=False, flag_value=_SHOW, default=None,
     help="The project's default; alone it is shown.",
 )  # fmt: skip
-def ttl(shared: Shared, words: tuple[str, ...], default: str | None) -> None:
+@click.option(
+    "--editors", "editors", metavar="[NAME,...]", is_flag=False, flag_value=_SHOW, default=None,
+    help="Who may change times to live, by name or email; alone they are shown.",
+)  # fmt: skip
+@click.option("--anyone", is_flag=True, help="Let anyone change times to live.")
+def ttl(shared: Shared, words: tuple[str, ...], default: str | None, editors: str | None, anyone: bool) -> None:
     """Show or set how long versions live.
 
     With a REF alone it is shown. A time is counted from the version's creation, whenever it is
@@ -34,11 +39,17 @@ def ttl(shared: Shared, words: tuple[str, ...], default: str | None) -> None:
     spares the newest version of an artifact, and those with an alias besides latest.
 
     Nothing is deleted by it but in 'avc expire' and 'avc gc'.
+
+    With --editors only these people can set it, and every clone passes over what others set. That
+    is a courtesy: who may write to the bucket can do anything, and only its permissions prevent it.
     """
-    if words and default is not None:
-        raise UsageError("give either versions or --default", hint="run 'avc ttl --help'")
+    if bool(words) + (default is not None) + (editors is not None) + anyone > 1:
+        raise UsageError("give versions, --default, --editors or --anyone, one of them", hint="run 'avc ttl --help'")
     repository = shared.repository
-    if default is not None:
+    if editors is not None or anyone:
+        listed = None if anyone else [who.strip() for who in str(editors).split(",")]
+        result = repository.ttl() if editors == _SHOW else repository.set_ttl_editors(listed)
+    elif default is not None:
         result = repository.ttl() if default == _SHOW else repository.set_default_ttl(default)
     elif not words:
         raise UsageError(
@@ -53,6 +64,9 @@ def ttl(shared: Shared, words: tuple[str, ...], default: str | None) -> None:
     if default is not None:
         said = f"is {result.default}" if result.default else "is none: its versions live for ever"
         shared.say(f"the default time to live of project '{escape(result.project)}' {said}")
+    if editors is not None or anyone:
+        who = "anyone" if result.editors is None else "only " + ", ".join(map(escape, result.editors))
+        shared.say(f"{who} may change times to live")
 
 
 def _lifetime(one: results.Lifetime) -> str:

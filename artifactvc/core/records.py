@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from artifactvc.core.draft_records import apply_draft, apply_finish
+from artifactvc.core.editors import apply_setting, apply_ttl, ttl_of_new
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.latest import note_stood, stood_before
 from artifactvc.core.rows import Context, NoEffect, Row, Rows, live_version, resolve
@@ -270,7 +271,8 @@ def _create_version(rows: Rows, artifact: Row, record: Record, context: Context)
         "author": record.get("author", context.author), "description": record.get("description"),
         "metadata": record.get("metadata"), "sources": record.get("sources"),
         "count": record.get("count", 0), "size": record.get("size", 0),
-        "base": record.get("base"), "ttl": record.get("ttl"), "op": context.op, "link": record.get("link"),
+        "base": record.get("base"), "ttl": ttl_of_new(rows, record, context), "op": context.op,
+        "link": record.get("link"),
     })  # fmt: skip
 
 
@@ -308,12 +310,6 @@ def _apply_tag(rows: Rows, record: Record, context: Context) -> None:
     _add_tags(rows, artifact["id"], version["digest"], record.get("add", ()))
     for tag in record.get("remove", ()):
         rows.drop("tag", artifact["id"], version["digest"], tag)
-
-
-def _apply_ttl(rows: Rows, record: Record, context: Context) -> None:
-    artifact = _artifact(rows, record)
-    version = _live(rows, artifact["id"], record.get("digest"))
-    rows.put("version", {**version, "ttl": record.get("set", {}).get("ttl")})
 
 
 def _apply_delete(rows: Rows, record: Record, context: Context) -> None:
@@ -391,12 +387,6 @@ def _apply_run(rows: Rows, record: Record, context: Context) -> None:
                 rows.put(table, {"artifact": held, "digest": item["digest"], "run": run, "at": context.time})
 
 
-def _apply_setting(rows: Rows, record: Record, context: Context) -> None:
-    import json
-
-    rows.put("setting", {"name": record["name"], "value": json.dumps(record.get("set", {}).get("value"))})
-
-
 def _apply_renumbered(rows: Rows, record: Record, context: Context) -> None:
     artifact = _artifact(rows, record)
     rows.put("moved", {
@@ -419,8 +409,8 @@ def condemned_index(index_id: str) -> str:
 
 _ACTIONS: Final = {
     "artifact": _apply_artifact, "version": _apply_version, "alias": _apply_alias, "tag": _apply_tag,
-    "ttl": _apply_ttl, "delete": _apply_delete, "restore": _apply_restore, "run": _apply_run,
-    "setting": _apply_setting, "draft": apply_draft, "finish": apply_finish,
+    "ttl": apply_ttl, "delete": _apply_delete, "restore": _apply_restore, "run": _apply_run,
+    "setting": apply_setting, "draft": apply_draft, "finish": apply_finish,
     "renumbered": _apply_renumbered, "condemn": _apply_condemn,
 }  # fmt: skip
 

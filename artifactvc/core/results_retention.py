@@ -27,6 +27,7 @@ class TimesToLive:
     versions: tuple[Lifetime, ...]
     project: str
     default: str | None  # the project's: "90d", or None
+    editors: tuple[str, ...] | None  # who may change times to live; None: anyone
     changed: bool = False
 
 

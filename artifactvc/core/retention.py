@@ -17,6 +17,9 @@ INHERIT: Final = "inherit"
 DEFAULT_SETTING: Final = "ttl.default"
 """The name under which the log keeps a default time to live: ``ttl.default:PROJECT``; without a project, of all."""
 
+EDITORS_SETTING: Final = "ttl.editors"
+"""The name under which the log keeps who may change times to live."""
+
 _GENERATED: Final = ("run_table", "code", "job")
 
 
@@ -35,6 +38,8 @@ def setting_words(name: str) -> str:
     project = name.partition(":")[2]
     if name.partition(":")[0] == DEFAULT_SETTING:
         return f"the default time to live of project '{project}'" if project else "the default time to live"
+    if name == EDITORS_SETTING:
+        return "who may change times to live"
     return f"the setting '{name}'"
 
 

@@ -34,9 +34,9 @@ class Context:
 
     def __init__(self, entry: LogEntry, position: int, source: str, *, final: bool, provisional: bool) -> None:
         record = entry.records[position]
-        self.source, self.n = source, entry.n
+        self.source, self.n, self.record = source, entry.n, entry.record_id(position)
         #: The operation in which the record was made: a pushed record keeps it, so it is the same in every clone.
-        self.op: str = entry.record_id(position).partition(".")[0]
+        self.op: str = self.record.partition(".")[0]
         self.time: str = record.get("time", entry.time)
         self.author: str = record.get("author", entry.author)
         self.final, self.provisional = final, provisional

@@ -25,7 +25,7 @@ from artifactvc.ops.change import alias_record
 from artifactvc.ops.complete import require_complete
 from artifactvc.ops.session import Session, append, salted, storing
 from artifactvc.ops.trusted import note_trusted
-from artifactvc.ops.ttl import require_ttl
+from artifactvc.ops.ttl import require_editor, require_ttl
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import Draft, workspace_draft_id
 
@@ -72,6 +72,7 @@ def commit(
     else:
         ids = [draft.id for draft in drafts.all() if draft.owner == "workspace"]
     if options.ttl is not None:
+        require_editor(session)
         for draft in filter(None, map(drafts.get, ids)):
             require_ttl(draft.type)
     return [done for draft_id in ids if (done := _commit_one(session, draft_id, options, dry_run=dry_run)) is not None]
@@ -175,7 +176,9 @@ def _records(
         record["was"] = {"latest": latest["digest"] if latest else None}  # an undo asks whether it moved at all
     if existing is None:
         record |= {"number": number, "count": root.count, "size": root.size, **given}
-        record |= {"ttl": options.ttl} if options.ttl else {}
+        if options.ttl:
+            require_editor(session)
+            record["ttl"] = options.ttl
     record |= {"base": draft.base} if draft.base else {}
     if options.run:
         records.extend(_run_records(session, options, draft))

@@ -30,6 +30,7 @@ from artifactvc.ops.draft_places import SETTING, DraftPlace, Here, place_of, rea
 from artifactvc.ops.finishing import Wish, finish_draft, wait_for
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
+from artifactvc.ops.ttl import require_editor
 
 __all__ = ["Expect", "Part", "Target", "abandon", "finish", "upsert"]
 
@@ -68,6 +69,8 @@ def finish(
     if somebody else ended the draft without the files of *part*, or there is nothing to finish.
     """
     _check(target, part)
+    if ttl is not None:
+        require_editor(session)
     wish = Wish(target, part, part.texts, tuple(names.check_alias(alias) for alias in aliases), ttl)
     found: list[Found] = []
     with reaching(session):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, Protocol
 
+from artifactvc.core.editors import is_of_ttl, may_edit, ttl_key
 from artifactvc.core.entries import Record
 from artifactvc.core.records import holder, resolve
 from artifactvc.core.retention import setting_words, value_words
@@ -43,6 +44,10 @@ class Planner(Protocol):
 def note_effect(planner: Planner, record: Record) -> None:
     """Say of a record that will have no effect, since others were faster, why that is."""
     lost, what = planner.rows.get("conflict", record["id"]), _SAID.get(record["kind"])
+    if lost is None and record["kind"] == "version":
+        lost, what = planner.rows.get("conflict", ttl_key(record["id"])), _SAID["ttl"]
+    if record["kind"] == "setting":
+        what = f"a change of {setting_words(record['name'])}"
     if lost is None or lost["source"] != PLAYED or what is None:
         return
     artifact = resolve(planner.rows, record.get("artifact", ""))
@@ -92,7 +97,9 @@ def delete_artifact(planner: Planner, record: Record) -> None:
 
 
 def change_setting(planner: Planner, record: Record) -> None:
-    """A setting that others gave another value is a conflict."""
+    """A setting that others gave another value is a conflict; one that is not ours to change has no effect."""
+    if is_of_ttl(record["name"]) and not may_edit(planner.rows, record["author"]):
+        return
     held = planner.rows.get("setting", record["name"])
     there = json.loads(held["value"]) if held and held["value"] else None
     if there in (record.get("was", {}).get("value"), record.get("set", {}).get("value")):

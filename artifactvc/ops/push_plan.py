@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from artifactvc.core.editors import may_edit
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.model import Digest
 from artifactvc.core.records import NAMED, apply_record, holder, live_version, name_row, needed_objects, resolve
@@ -141,7 +142,7 @@ class _Planner:
             keep = self._artifact(record)
         elif kind == "version" and "set" not in record:
             self._version(record)
-        elif kind in ("version", "ttl"):
+        elif kind == "version" or (kind == "ttl" and may_edit(self.rows, record["author"])):
             self._edit(record)
         elif kind == "alias":
             keep = self._alias(record)

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.entries import LogEntry, Record, encode_entry
@@ -42,7 +43,7 @@ class Session:
     """One open repository and the person who uses it."""
 
     avc: AvcDir
-    author: str
+    who: Callable[[], str]  # works out the author, who may have to be asked for
     project: str
     entity: str
     progress: Progress = field(default_factory=NoProgress)
@@ -59,6 +60,11 @@ class Session:
     )
     unreachable: dict[str, StorageError] = field(default_factory=dict)  # remotes that failed: not waited for again
     _remotes: dict[str, Remote] = field(default_factory=dict)
+
+    @cached_property
+    def author(self) -> str:
+        """Who is asking, as entries of the log have it: worked out by the first command that writes one."""
+        return self.who()
 
     def remote(self, name: str) -> Remote:
         """A configured remote, opened once per command; ``close`` closes them all."""
@@ -116,7 +122,7 @@ def append(session: Session, command: str, plan: Callable[[], Sequence[Record]])
     """
     avc, index = session.avc, session.index
     avc.require_feature("write")
-    op = secrets.token_hex(16)
+    op, author = secrets.token_hex(16), session.author  # asked for before the lock is taken
     while True:
         with begin(avc.connect()):
             index.catch_up()
@@ -124,7 +130,7 @@ def append(session: Session, command: str, plan: Callable[[], Sequence[Record]])
             if not records:
                 return None
             n, before = index.head(LOCAL)
-            entry = LogEntry(n + 1, op, avc.id, before, session.author, session.clock(), command, records)
+            entry = LogEntry(n + 1, op, avc.id, before, author, session.clock(), command, records)
             if avc.log.create(entry.n, encode_entry(entry)):
                 index.catch_up()
                 return entry

@@ -57,7 +57,7 @@ def _open(session: Session, listed: shared.Listed) -> Session:
         avc = AvcDir(listed.root)
         if avc.id != listed.id:
             raise StorageError("another repository stands there")
-        return Session(avc, session.author, "", session.entity)
+        return Session(avc, session.who, "", session.entity)
     except (AvcError, OSError) as error:
         why = error.message if isinstance(error, AvcError) else (error.strerror or "").lower()
         raise StorageError(

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Final
 
 from artifactvc.core import names
+from artifactvc.core.editors import editors, may_edit, only
 from artifactvc.core.entries import Record
+from artifactvc.core.identity import check_identity
 from artifactvc.core.records import Row
 from artifactvc.core.results import Lifetime, TimesToLive
-from artifactvc.core.retention import NONE, default_setting, is_generated, parse_ttl
-from artifactvc.errors import BadValue
+from artifactvc.core.retention import EDITORS_SETTING, NONE, default_setting, is_generated, parse_ttl
+from artifactvc.errors import BadValue, NotAnEditor, UsageError
 from artifactvc.ops import resolve
 from artifactvc.ops.expire import default_ttl, fate_of, over_at
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append
 from artifactvc.util.text import format_time, parse_time
+
+#: Editors that a list may name.
+_MOST: Final = 100
+
+
+def require_editor(session: Session) -> None:
+    """NotAnEditor unless who asks may change times to live."""
+    listed = editors(session.index.rows)
+    if listed is not None and not may_edit(session.index.rows, session.author):
+        raise NotAnEditor(only(listed), session.author)
 
 
 def require_ttl(kind: str, *, link: bool = False) -> None:
@@ -48,6 +62,7 @@ def set_ttl(session: Session, refs: Sequence[str], text: str) -> TimesToLive:
         require_ttl(one.artifact["type"], link=bool(one.version["link"]))
 
     def plan() -> list[Record]:
+        require_editor(session)
         keys = dict.fromkeys((one.artifact["id"], one.version["digest"]) for one in found)
         rows = (resolve.live_by_digest(session, *key) for key in keys)
         return [record for row in rows if row is not None for record in ttl_record(row, ttl)]
@@ -72,19 +87,34 @@ def set_default(session: Session, text: str | None) -> TimesToLive:
     return _answer(session, [], changed=changed)
 
 
+def set_editors(session: Session, wanted: Sequence[str] | None) -> TimesToLive:
+    """Let only *wanted* change times to live from now on: names, emails or ``Name <email>``; None for anyone.
+
+    UsageError for an empty list, BadName for what is no identity, NotAnEditor.
+    """
+    value: list[str] | None = None
+    if wanted is not None:
+        value = list(dict.fromkeys(str(check_identity(who)) for who in wanted))
+        if not 1 <= len(value) <= _MOST:
+            raise UsageError(
+                f"give 1 to {_MOST} editors", hint="or let anyone change times to live: 'avc ttl --anyone'"
+            )
+    changed = _set(session, EDITORS_SETTING, value)
+    if changed and not may_edit(session.index.rows, session.author):
+        session.say(f"you are '{session.author}' and not in the list: you cannot change times to live any more")
+    return _answer(session, [], changed=changed)
+
+
 def _set(session: Session, name: str, value: object) -> bool:
     """Record a setting of the log; False where it is that already."""
 
     def plan() -> list[Record]:
-        import json
-
+        require_editor(session)
         row = session.index.rows.get("setting", name)
         before = json.loads(row["value"]) if row and row["value"] else None
-        return (
-            []
-            if before == value
-            else [{"kind": "setting", "name": name, "set": {"value": value}, "was": {"value": before}}]
-        )
+        if before == value:
+            return []
+        return [{"kind": "setting", "name": name, "set": {"value": value}, "was": {"value": before}}]
 
     return append(session, "ttl", plan) is not None
 
@@ -103,4 +133,5 @@ def _answer(session: Session, found: Sequence[Found], *, changed: bool = False) 
             why,
             end is not None and end <= now,
         ))  # fmt: skip
-    return TimesToLive(tuple(versions), session.project, default_ttl(session.index.rows, session.project), changed)
+    rows, project = session.index.rows, session.project
+    return TimesToLive(tuple(versions), project, default_ttl(rows, project), editors(rows), changed)

@@ -26,7 +26,7 @@ from artifactvc.ops.expire import expires_at
 from artifactvc.ops.fetch import fetch
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append, read_salted, salted, storing
-from artifactvc.ops.ttl import require_ttl, ttl_record
+from artifactvc.ops.ttl import require_editor, require_ttl, ttl_record
 
 _AT_ONCE: Final = 900  # records of one entry
 
@@ -129,8 +129,9 @@ def _records(session: Session, key: tuple[str, Digest], given: dict[str, Any], c
     if changes.tags is not KEEP and any(changes.tags):
         tags = {row["tag"] for row in rows.find("tag", artifact=artifact_id, digest=digest)}
         records += [{"kind": "tag", **what, **change} for change in _tagging(tags, changes.tags)]
-    if changes.ttl is not KEEP:
-        records += ttl_record(version, changes.ttl)
+    if changes.ttl is not KEEP and (record := ttl_record(version, changes.ttl)):
+        require_editor(session)
+        records += record
     return records
 
 

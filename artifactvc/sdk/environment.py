@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artifactvc.core import names
+from artifactvc.core.identity import Identity, check_email, check_identity, check_name
 from artifactvc.errors import BadName
 from artifactvc.storage import avcdir, bindings, settings
 
@@ -48,6 +49,35 @@ def project_for(workspace: Path) -> str:
     return found or (projects[0] if projects else project_from(workspace))
 
 
+def author(environ: Mapping[str, str], tables: Sequence[Mapping[str, Any]], workspace: Path) -> str:
+    """Who is asking, as entries of the log have it: ``Name <email>``, or a name alone.
+
+    ``AVC_USER`` says all of it, together with ``AVC_USER_EMAIL``. Else each of user.name and
+    user.email is that of the first of *tables* (settings) that has it; where none has either, Git's
+    own for *workspace*, as a pair; else the login name. BadName for an ``AVC_USER`` that is none.
+    """
+    named, email = variable(environ, "USER"), variable(environ, "USER_EMAIL")
+    if named is not None:
+        who = check_identity(named)
+        return str(Identity(who.name, email or who.email))
+    name, at = (
+        first(*(settings.get_setting(table, setting) for table in tables)) for setting in ("user.name", "user.email")
+    )
+    if not name and not at:
+        from artifactvc.util.git_identity import git_identity
+
+        name, at = git_identity(workspace, environ)
+    return str(Identity(_fit(check_name, name) or login(environ), _fit(check_email, email or at)))
+
+
+def _fit(check: Callable[[str], str], text: str) -> str:
+    """*text*, or nothing where it cannot stand in the log."""
+    try:
+        return check(text)
+    except BadName:
+        return ""
+
+
 def login(environ: Mapping[str, str]) -> str:
     """The login name, from the environment or the user database."""
     named = environ.get("USER") or environ.get("LOGNAME")
@@ -66,8 +96,9 @@ def global_setting(name: str, *, environ: Mapping[str, str] | None = None) -> re
     from artifactvc.core.results import ConfigValue
 
     environ = os.environ if environ is None else environ
+    name = settings.setting_name(name)
     default = settings.default_of(name)
-    value = settings.get_dotted(settings.load_settings(settings.global_path(environ)), name)
+    value = settings.get_setting(settings.load_settings(settings.global_path(environ)), name)
     return ConfigValue(name, default, "default") if value is None else ConfigValue(name, value, "global")
 
 
@@ -82,6 +113,7 @@ def set_global(name: str, value: str, *, environ: Mapping[str, str] | None = Non
     from artifactvc.core.results import ConfigValue
 
     environ = os.environ if environ is None else environ
+    name = settings.setting_name(name)
     settings.default_of(name)
     settings.set_dotted(settings.global_path(environ), name, value)
     return ConfigValue(name, value, "global")

@@ -16,10 +16,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from artifactvc.core import names
+from artifactvc.core.identity import parse_identity
 from artifactvc.errors import BadName, NoRepository, UsageError
 from artifactvc.ops.session import Session
 from artifactvc.sdk.cache import Cache
-from artifactvc.sdk.environment import first, global_setting, login, project_for, project_from, set_global, variable
+from artifactvc.sdk.environment import (
+    author,
+    first,
+    global_setting,
+    login,
+    project_for,
+    project_from,
+    set_global,
+    variable,
+)
 from artifactvc.sdk.repository_remotes import Remotes
 from artifactvc.sdk.repository_retention import Retention
 from artifactvc.storage import avcdir, bindings, settings
@@ -41,15 +51,18 @@ class Repository(Remotes, Retention):
         self._global = settings.load_settings(settings.global_path(environ))
         config = avc.config
         name = login(environ)
-        user = first(variable(environ, "USER"), config.get("user"), self._global.get("user"), name)
         entity = first(variable(environ, "ENTITY"), config.get("entity"), self._global.get("entity"), name)
         project = first(
             variable(environ, "PROJECT"), config.get("project"), self._global.get("project"), "uncategorized"
         )
         self._session = Session(
-            avc, user, names.check_project(project), entity, progress or NoProgress(), fetch_objects=_fetch_objects,
+            avc, self._who, names.check_project(project), entity, progress or NoProgress(),
+            fetch_objects=_fetch_objects,
             allowed_globally=settings.get_dotted(self._global, "refs.allow") or "",
         )  # fmt: skip
+
+    def _who(self) -> str:
+        return author(self._environ, (self._session.avc.config, self._global), self.root)
 
     # ---- opening ---------------------------------------------------------------------------
 
@@ -578,19 +591,24 @@ class Repository(Remotes, Retention):
         """One setting, and which file says so."""
         from artifactvc.core.results import ConfigValue
 
+        name = settings.setting_name(name)
         default = settings.default_of(name)
         for source, table in (("repository", self._session.avc.config), ("global", self._global)):
-            value = settings.get_dotted(table, name)
+            value = settings.get_setting(table, name)
             if value is not None:
                 return ConfigValue(name, value, source)
         if not default:
-            default = {"entity": self.entity, "user": self._session.author, "project": self.project}.get(name, "")
+            default = {"entity": self.entity, "project": self.project}.get(name, "")
+        if name in ("user.name", "user.email"):
+            who = parse_identity(self._session.author)
+            default = who.name if name == "user.name" else who.email
         return ConfigValue(name, default, "default")
 
     def config_set(self, name: str, value: str) -> results.ConfigValue:
         """Change one setting of this repository."""
         from artifactvc.core.results import ConfigValue
 
+        name = settings.setting_name(name)
         settings.default_of(name)
         if name == "entity" and value in self._session.avc.remotes:
             raise BadName(f"the entity cannot be called '{value}', as a remote is", hint="choose another name")
@@ -601,6 +619,7 @@ class Repository(Remotes, Retention):
         config = self._session.avc.root / "config.toml"
         settings.set_dotted(config, name, value)
         self._session.avc.config = settings.load_toml(config)
+        self._session.__dict__.pop("author", None)  # it may be another now
         return ConfigValue(name, value, "repository")
 
     def config_list(self) -> list[results.ConfigValue]:

@@ -34,6 +34,22 @@ class Retention:
 
         return lifetimes.set_ttl(self._session, refs, ttl)
 
+    def ttl_editors(self) -> list[str] | None:
+        """Who may change times to live, as the log says: names, emails, or ``Name <email>``; None for anyone."""
+        from artifactvc.core import editors
+
+        listed = editors.editors(self._session.index.rows)
+        return None if listed is None else list(listed)
+
+    def set_ttl_editors(self, editors: Sequence[str] | None) -> results.TimesToLive:
+        """Let only these change times to live and this list; None for anyone. NotAnEditor if that is not you.
+
+        A courtesy between honest clients: only the permissions of the bucket can enforce it.
+        """
+        from artifactvc.ops import ttl as lifetimes
+
+        return lifetimes.set_editors(self._session, editors)
+
     def default_ttl(self) -> str | None:
         """The time to live of the project's versions that have none of their own, such as "90d", or None."""
         from artifactvc.ops import expire

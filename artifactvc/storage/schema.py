@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 6
+VERSION: Final = 7
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -169,6 +169,11 @@ def _sources(db: Database) -> None:
         db.execute("UPDATE head SET digest = ''")
 
 
+def _editors(db: Database) -> None:
+    """Who may change times to live was not asked before: the tables of names are made anew."""
+    db.execute("UPDATE head SET digest = ''")
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("first", _first),
     ("runs", _runs),
@@ -176,6 +181,7 @@ STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("operations", _operations),
     ("merged", _merged),
     ("sources", _sources),
+    ("editors", _editors),
 )
 
 _SET: Final = "artifactvc"

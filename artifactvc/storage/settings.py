@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from artifactvc.core import names
+from artifactvc.core.identity import check_email, check_name, parse_identity
 from artifactvc.errors import BadName, Corrupt, UsageError
 from artifactvc.util.files import make_directories, write_atomic, writing
 
@@ -26,15 +27,6 @@ def _check_grace(text: str) -> str:
     from artifactvc.util.text import parse_duration
 
     parse_duration(text)
-    return text
-
-
-def _check_user(text: str) -> str:
-    if not text.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in text) or len(text) > 200:
-        raise BadName(
-            f"bad user name '{text[:80]}'",
-            hint="use 1 to 200 characters, not only spaces, without control characters",
-        )
     return text
 
 
@@ -63,12 +55,22 @@ def _check_allowed(text: str) -> str:
 SETTINGS: Final[dict[str, tuple[str, Callable[[str], str]]]] = {
     "project": ("", names.check_project),
     "entity": ("", names.check_project),
-    "user": ("", _check_user),
+    "user.name": ("", check_name),
+    "user.email": ("", check_email),
     "gc.grace": ("14d", _check_grace),
     "distributed.origin": ("true", _check_switch),
     "store.path": ("", _check_place),
     "refs.allow": ("", _check_allowed),
 }
+
+
+#: Other spellings of settings: `user` was all that there was before there were emails.
+SPELLINGS: Final = {"user": "user.name"}
+
+
+def setting_name(text: str) -> str:
+    """The name of the setting that people call *text*."""
+    return SPELLINGS.get(text, text)
 
 
 def default_of(name: str) -> str:
@@ -112,11 +114,14 @@ def load_settings(path: Path) -> dict[str, Any]:
 
 
 def _check_settings(table: Mapping[str, Any], path: Path) -> None:
+    for name in SPELLINGS:
+        if not isinstance(table.get(name, ""), (str, dict)):
+            raise _fault(path, f"'{name}' is no text", "write it in quotes, or take it out")
     for name in SETTINGS:
         above = name.rpartition(".")[0]
-        if above and not isinstance(table.get(above, {}), dict):
+        if above and not isinstance(table.get(above, {}), dict) and not _is_old(table, name):
             raise _fault(path, f"'{above}' is no table", f"write [{above}], with its settings below")
-        value = get_dotted(table, name)
+        value = get_setting(table, name)
         if value is not None and not isinstance(value, str):
             raise _fault(path, f"'{name}' is no text", "write it in quotes, or take it out")
 
@@ -190,12 +195,28 @@ def get_dotted(table: Mapping[str, Any], name: str) -> Any:
     return value
 
 
+def get_setting(table: Mapping[str, Any], name: str) -> Any:
+    """The value of setting *name* in *table*, or None; `user = "Ada <ada@x>"` says name and email."""
+    if not _is_old(table, name):
+        return get_dotted(table, name)
+    who = parse_identity(table["user"])
+    return (who.name if name == "user.name" else who.email) or None
+
+
+def _is_old(table: Mapping[str, Any], name: str) -> bool:
+    """Whether *name* is of the user, and *table* names the user by the old spelling."""
+    return name.startswith("user.") and isinstance(table.get("user"), str)
+
+
 def set_dotted(path: Path, name: str, value: str) -> None:
     """Set *name* in the settings file at *path*."""
     checked = SETTINGS[name][1](value)
     make_directories(path.parent)
 
     def change(document: Any) -> None:
+        if _is_old(document, name):
+            who = parse_identity(document.pop("user"))
+            document["user"] = {part: text for part, text in who._asdict().items() if text}
         table = document
         *parents, last = name.split(".")
         for part in parents:

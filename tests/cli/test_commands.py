@@ -303,7 +303,8 @@ def test_config(avc, own_home):
     """Settings have a default, the user's own value and the repository's, which wins; lists say where each is from."""
     listed = (
         "distributed.origin = true (default)\nentity = ada (default)\ngc.grace = 14d (default)\n"
-        "project = work (repository)\nrefs.allow =  (default)\nstore.path =  (default)\nuser = ada (default)\n"
+        "project = work (repository)\nrefs.allow =  (default)\nstore.path =  (default)\nuser.email =  (default)\n"
+        "user.name = ada (default)\n"
     )
     assert avc("config", "list") == listed
     assert avc("config", "set", "--global", "gc.grace", "3d") == "gc.grace = 3d (global)\n"
@@ -319,7 +320,7 @@ def test_config_of_the_user_needs_no_repository(bare):
     """``config --global`` works anywhere, and the name set there is who commits."""
     bare("config", "set", "--global", "user", "Grace Hopper")
     assert bare.json("config", "get", "user", "--global") == {
-        "name": "user",
+        "name": "user.name",
         "value": "Grace Hopper",
         "source": "global",
     }
@@ -339,10 +340,10 @@ def test_config_list_of_the_user(bare, own_home):
     bare("config", "set", "--global", "user", "Grace Hopper")
     bare("config", "--global", "set", "gc.grace", "3d")
     for argv in (["config", "--global", "list"], ["config", "list", "--global"]):
-        assert bare(*argv) == "gc.grace = 3d (global)\nuser = Grace Hopper (global)\n"
+        assert bare(*argv) == "gc.grace = 3d (global)\nuser.name = Grace Hopper (global)\n"
     assert bare.json("config", "list", "--global") == [
         {"name": "gc.grace", "value": "3d", "source": "global"},
-        {"name": "user", "value": "Grace Hopper", "source": "global"},
+        {"name": "user.name", "value": "Grace Hopper", "source": "global"},
     ]
 
 

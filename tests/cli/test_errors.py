@@ -25,14 +25,14 @@ import pytest
 from artifactvc.util.pool import workers
 from tests.cli.conftest import AVC, Avc, schema
 
-SETTINGS = "settings are distributed.origin, entity, gc.grace, project, refs.allow, store.path, user"
+SETTINGS = "settings are distributed.origin, entity, gc.grace, project, refs.allow, store.path, user.email, user.name"
 
 NAME_RULE = "use 1 to 128 ASCII letters, digits, '_', '-' or '.', not beginning with '.' or '-', not ending with '.'"
 PROJECT_RULE = "use 1 to 128 characters without / \\ # ? % : and control characters"
 ALIAS_RULE = "use 1 to 128 characters without '/', ':' and '@'"
 PREFIX_RULE = "a prefix is a relative path inside the artifact, such as images/train"
 TAG_RULE = "use letters, digits, '_' and '-', words parted by single spaces"
-USER_RULE = "use 1 to 200 characters, not only spaces, without control characters"
+USER_RULE = "use 1 to 200 characters, not only spaces, without '<', '>' and control characters"
 AS_ROOT = os.geteuid() == 0
 
 KINDS = "use a directory, s3://, gs:// or az:// with bucket and path, sftp://HOST/PATH, or https:// to read only"
@@ -429,6 +429,9 @@ def test_name_that_is_taken(data):
         (["put", "data", "-n", "x", "--run", "a/b"], "bad run id 'a/b'", "use letters, digits and '-'"),
         (["config", "set", "user", ""], "bad user name ''", USER_RULE),
         (["config", "set", "user", " "], "bad user name ' '", USER_RULE),
+        (["config", "set", "user.name", "a<b>"], "bad user name 'a<b>'", USER_RULE),
+        (["config", "set", "user.email", "ada"], "bad email 'ada'", "write it as in 'ada@example.org'"),
+        (["config", "set", "user.email", "a@b\n"], "bad email 'a@b\\n'", "write it as in 'ada@example.org'"),
         (["config", "set", "user", "a\nb"], "bad user name 'a\\nb'", USER_RULE),
         (["config", "set", "user", "a\udcffb"], "bad user name 'a\\xffb'", USER_RULE),
     ],
