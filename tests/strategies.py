@@ -142,6 +142,10 @@ def _record(kind: str, required: dict[str, Any], **optional: Any) -> st.SearchSt
     return st.fixed_dictionaries({"kind": st.just(kind), **required}, optional={**optional, **origin})
 
 
+#: Values of ``ttl.editors``, some of them none.
+EDITORS = (None, ["ada"], ["bob"], ["ada", "Bob <bob>"], [], "ada", 5, [""], [1], {"ada": 1})
+
+
 def _set(**fields: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=fields)
 
@@ -157,7 +161,8 @@ def records() -> st.SearchStrategy[dict[str, Any]]:
     created = _record("artifact", {"artifact": artifact, "set": st.fixed_dictionaries(whole)})
     landed = _record(
         "version", version, number=number, count=number, size=number, description=digest, metadata=digest,
-        base=digest, tags=_TAGS, run=st.sampled_from(RUNS), ttl=st.sampled_from(["30d", "none"]), created=_TIMES,
+        base=digest, tags=_TAGS, run=st.sampled_from(RUNS), created=_TIMES,
+        ttl=st.sampled_from(["30d", "none", "soon"]),
     )  # fmt: skip
     return st.one_of(
         created, created, landed, landed, landed,
@@ -173,12 +178,16 @@ def records() -> st.SearchStrategy[dict[str, Any]]:
         _record("delete", version, number=number, reason=st.sampled_from(["ttl", "undo"])),
         _record("delete", {"artifact": artifact}),
         _record("restore", version, number=number),
-        _record("ttl", version, set=_set(ttl=st.none() | st.just("30d"))),
+        _record("ttl", version, set=_set(ttl=st.sampled_from([None, "30d", "none", "soon", 30]))),
         _record(
             "run", {"run": st.sampled_from(RUNS)}, used=pairs, produced=pairs,
             set=_set(state=st.sampled_from(["running", "finished"]), project=st.just("p"), exit_code=number),
         ),
-        _record("setting", {"name": st.just("ttl.default")}, set=_set(value=st.none() | st.just("90d"))),
+        _record(
+            "setting", {"name": st.sampled_from(["ttl.default:p", "ttl.default"])},
+            set=_set(value=st.sampled_from([None, "90d", "none", "soon", ["90d"]])),
+        ),
+        _record("setting", {"name": st.just("ttl.editors")}, set=_set(value=st.sampled_from(EDITORS))),
         _record("draft", {"draft": st.just("d1")}, artifact=artifact, digest=digest, set=_set(state=st.just("open"))),
         _record("finish", {"draft": st.just("d1"), **version}),
         _record("seen", {"remote": st.just("f" * 32), "n": number}),

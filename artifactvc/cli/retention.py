@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from artifactvc.core import results
 
 COMMANDS: Final[dict[str, click.Command]] = {}
-#: What an option that may stand without a value gives then.
-_SHOW: Final = ""
+#: What an option gives that stands without a value: nobody can write it.
+_SHOW: Final = "\0"
 
 
 @command(COMMANDS, "ttl")

@@ -43,11 +43,13 @@ def setting_words(name: str) -> str:
     return f"the setting '{name}'"
 
 
-def value_words(value: object) -> str:
-    """The value of a setting of the log before people: a list with commas, nothing as "none"."""
+def value_words(name: str, value: object) -> str:
+    """The value of a setting of the log before people: a list with commas, nothing as "none" or "anyone"."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return NONE if value is None else str(value)
+    if value is None:
+        return "anyone" if name == EDITORS_SETTING else NONE
+    return str(value)
 
 
 def parse_ttl(text: str) -> str | None:

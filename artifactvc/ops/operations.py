@@ -202,7 +202,7 @@ _WORDS: Final[dict[str, Callable[[Record, Record, str, str], str]]] = {
         f"set the time to live of {version} to {changes.get('ttl') or 'the default'}"
     ),
     "setting": lambda record, changes, name, version: (
-        f"set {setting_words(record['name'])} to {value_words(changes.get('value'))}"
+        f"set {setting_words(record['name'])} to {value_words(record['name'], changes.get('value'))}"
     ),
     "run": lambda record, changes, name, version: f"recorded run {record['run']}",
     "renumbered": lambda record, changes, name, version: f"v{record['from']}~ of {name} is now v{record['to']}",

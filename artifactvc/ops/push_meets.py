@@ -106,8 +106,8 @@ def change_setting(planner: Planner, record: Record) -> None:
         return
     if not planner.options.force:
         raise Conflict(
-            f"{setting_words(record['name'])} was changed to '{value_words(there)}' on remote '{planner.remote.name}'"
-            " meanwhile",
+            f"{setting_words(record['name'])} was changed to '{value_words(record['name'], there)}'"
+            f" on remote '{planner.remote.name}' meanwhile",
             hint="push with --force to give it your value, or set it to theirs",
         )
     record["was"] = {"value": there}

@@ -226,6 +226,7 @@ def test_json_of_every_command(avc):
         alias data:v0 b c; alias -d data:v0 b; tag data:v0 u; tag data:v0 u -d; edit data --meta k= -m other
         edit --artifact data --description words; ttl data:v0; ttl data:v0 30d; ttl --default 90d; ttl --default
         show data; log data; ttl data:v0 1s; expire --dry-run; ttl data:v0 inherit; ttl --default none; expire
+        ttl --editors ada,ben@x.org; ttl --editors; ttl --anyone
         checkout data ../out --dry-run; checkout data ../out; get data; put data/a.txt --name single --type model
         artifact put data -n art; artifact ls; artifact ls -t nothing; artifact get art
         run --use data --log out=data/a.txt -- true; runs; lineage data

@@ -404,6 +404,25 @@ def test_the_default_time_to_live(users: Users) -> None:
     assert (users.ann.default_ttl(), users.ben.default_ttl()) == ("60d", "60d")
 
 
+def test_a_time_to_live_and_the_list_of_editors(users: Users) -> None:
+    """Who is not in the list that is there first has set nothing; it is told, and all else of the push lands."""
+    users.ben.set_ttl(["data:v0"], "30d")
+    users.ben.set_default_ttl("60d")
+    version(users.ben, {"a": "2"})
+    users.ann.set_ttl_editors(["ann"])
+    users.ann.set_ttl(["data:v0"], "90d")
+    users.ann.push()
+    users.ben.push()
+    why = "has no effect on 'origin': only 'ann' may change times to live (ttl.editors)"
+    assert f"a time to live of 'data' {why}" in users.ben.notices
+    assert f"a change of the default time to live of project 'demo' {why}" in users.ben.notices
+    users.meet()
+    for one in users[:2]:
+        assert one.show("data:v0").ttl == "90d"
+        assert one.default_ttl() is None
+        assert [info.version for info in one.log("data")] == ["v2", "v1", "v0"]
+
+
 # ---- names -----------------------------------------------------------------------------------------------------
 
 
