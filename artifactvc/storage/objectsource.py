@@ -62,7 +62,10 @@ class ObjectSource:
             return StorageError(
                 f"'{self._place.url}' is in another region", hint="name it in AWS_REGION, or in the profile"
             )
-        return explain(self._place, error, escape(key))
+        told = explain(self._place, error, escape(key))
+        if error.trouble is Trouble.REFUSED and self._place.kind == "s3":
+            told.hint += "; who may not list a bucket is refused what is not there, too"
+        return told
 
     def _key(self, target: Target) -> str:
         return target.uri.removeprefix(self._address).removeprefix("/")

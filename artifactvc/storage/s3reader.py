@@ -101,8 +101,14 @@ class S3Reader:
                 return None
             if error.trouble is Trouble.SILENT:
                 raise
-        with self._link.ask("GET", path, query, {"Range": "bytes=0-0"}) as answer:
-            return _found(key, answer, 0)
+            refused = error
+        try:
+            with self._link.ask("GET", path, query, {"Range": "bytes=0-0"}) as answer:
+                return _found(key, answer, 0)
+        except ClientError as told:
+            if told.trouble is Trouble.MISSING:
+                return None
+            raise refused if told.trouble is Trouble.PAST_END else told from None
 
     @contextlib.contextmanager
     def get(

@@ -193,6 +193,14 @@ def test_lines_are_as_the_format_says():
     assert encode_child(Child("é", D, 3, 12)) == f'["é","{D}",3,12]\n'.encode()
 
 
+@given(entries())
+def test_lines_are_json_as_the_standard_encoder_writes_it(entry):
+    """Whatever stands in an entry: lines are put together by hand, for it takes a third of the time."""
+    line = encode_line(entry)
+    assert line == json.dumps(json.loads(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    assert nodes.to_entry(json.loads(line)) == entry
+
+
 @given(contents())
 def test_a_leaf_comes_back(content):
     """The strict reader and the quick one read what was written, and tell its kind."""
