@@ -83,6 +83,8 @@ def check_target(path: str, target: str) -> str:
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _escape = json.encoder.encode_basestring
+#: What a row is made of.
+_PLAIN: Final = frozenset({str, int, type(None)})
 
 
 def encode_line(entry: Entry) -> bytes:
@@ -193,8 +195,31 @@ def _strict_rows(data: bytes) -> list[Any]:
         raise BadManifest(f"a manifest node is larger than {MAX_NODE} bytes")
     if data and not data.endswith(b"\n"):
         raise BadManifest("a manifest node is damaged: it is cut short")
+    lines = data.split(b"\n")[:-1]
+    return _rows_at_once(lines) or _rows_one_by_one(lines)
+
+
+def _rows_at_once(lines: list[bytes]) -> list[Any]:
+    """The rows, if they are as they should be beyond doubt; nothing where that takes a closer look.
+
+    Ends of lines stay in what is parsed, so none can be in a text; with as many rows as lines, no
+    array in a row, and a bracket first in each line, each row is one line.
+    """
+    if not all(line.startswith(b"[") for line in lines):
+        return []
+    try:
+        found: list[Any] = json.loads(b"[" + b",\n".join(lines) + b"]")
+    except (ValueError, RecursionError):
+        return []
+    plain = all(type(row) is list and _PLAIN.issuperset(map(type, row)) for row in found)
+    if not plain or len(found) != len(lines):
+        return []
+    return found if _dumps(found).encode(errors="replace") == b"[" + b",".join(lines) + b"]" else []
+
+
+def _rows_one_by_one(lines: list[bytes]) -> list[Any]:
     found = []
-    for line in data.split(b"\n")[:-1]:
+    for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from artifactvc.core.model import Digest
 from artifactvc.core.results import Bringing
@@ -36,7 +36,7 @@ from artifactvc.storage.incoming import (
     objects_of,
     plan_incoming,
 )
-from artifactvc.storage.packs import SMALL, TARGET
+from artifactvc.storage.packs import SMALL, TARGET, count_rows
 from artifactvc.storage.partial import Partial, Piece
 from artifactvc.storage.remote import Remote
 from artifactvc.storage.remote_index import Place
@@ -184,10 +184,10 @@ class _Intake:
             self.close()
             self._writer, self._held = self._session.avc.writer(), 0
 
-    def pack(self, staged: Path, rows: list[Any], size: int) -> None:
+    def pack(self, staged: Path, table: bytes, size: int) -> None:
         """A whole pack."""
-        self._writer.take_pack(staged, rows)
-        self._count(len(rows), size)
+        self._writer.take_pack(staged, table)
+        self._count(count_rows(table), size)
 
     def object(self, staged: Path, digest: Digest, size: int) -> None:
         """A larger object."""
@@ -291,8 +291,8 @@ class _Fetching:
     def _pack(self, pack: WholePack) -> Job:
         def run() -> Take:
             staged = self._download(pack.file, pack.size)
-            rows = check_pack(staged, self._where(pack.file))
-            return lambda intake: intake.pack(staged, rows, pack.size)
+            table = check_pack(staged, self._where(pack.file))
+            return lambda intake: intake.pack(staged, table, pack.size)
 
         return run
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from artifactvc.core.model import Digest
 from artifactvc.errors import BadPack, DigestMismatch
 from artifactvc.storage import loose, packs
-from artifactvc.storage.packs import RAW, PackRow, decode_object, whole_size
+from artifactvc.storage.packs import RAW, decode_object, whole_size
 from artifactvc.storage.remote_index import Place
 from artifactvc.util.files import writing
 from artifactvc.util.hashing import digest_bytes
@@ -114,8 +114,11 @@ def plan_incoming(files: Iterable[tuple[str, list[Place], Extent]]) -> Incoming:
         if count == 1 and held[0].codec == RAW and held[0].offset == 0:
             plan.own.append(held[0])
             continue
-        runs, size = runs_of(held), whole_size(total, count)
-        ranged = sum(run.length + REQUEST for run in runs)
+        size = whole_size(total, count)
+        # All that is wanted of it takes no fewer ranges than this; where that is dear enough none need be made.
+        least = (stored := sum(place.stored for place in held)) + REQUEST * -(-stored // _RUN)
+        runs = runs_of(held) if size + REQUEST > least or size > _LARGEST_PACK else []
+        ranged = sum(run.length + REQUEST for run in runs) or least
         if size + REQUEST <= ranged and size <= _LARGEST_PACK:
             plan.whole.append(WholePack(file, held, size))
         else:
@@ -163,22 +166,18 @@ def check_object(staged: Path, digest: Digest, where: str) -> None:
         os.close(fd)
 
 
-def check_pack(staged: Path, where: str) -> list[PackRow]:
-    """The rows of a pack that came, its table and every object in it checked, its bytes durable (protocol H2).
+def check_pack(staged: Path, where: str) -> bytes:
+    """The table of a pack that came, it and every object in the pack checked, its bytes durable (protocol H2).
 
     Raises BadPack, DigestMismatch.
     """
     fd = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        rows = packs.read_table(fd, where)
-        for row, stored in packs.iter_stored(fd, rows):
-            actual = digest_bytes(decode_object(stored, row.codec, row.length, where))
-            if actual != row.digest:
-                raise DigestMismatch(row.digest, actual, where)
-        if not rows:
+        table = packs.read_whole(fd, where)
+        if not table:
             raise BadPack(f"{where} is empty")
         with writing(staged.parent):
             os.fsync(fd)
     finally:
         os.close(fd)
-    return rows
+    return table

@@ -22,11 +22,11 @@ from artifactvc.storage.packs import (
     TARGET,
     PackRow,
     PackWriter,
+    check_objects,
     decode_object,
     iter_stored,
     whole_size,
 )
-from artifactvc.storage.places import OWN
 from artifactvc.storage.store import Store
 from artifactvc.util.files import temporary
 from artifactvc.util.hashing import digest_bytes
@@ -75,22 +75,17 @@ class Shipment:
 
 def plan_shipment(store: Store, digests: Sequence[Digest]) -> Shipment:
     """Plan the files for *digests*; MissingObject for one that is not here."""
-    by_pack: dict[int, list[PackRow]] = {}
-    own: list[tuple[Digest, int]] = []
-    wanted = [digest for digest in dict.fromkeys(digests) if digest != EMPTY]
-    places = store.places.locate(wanted)
-    for digest in wanted:
-        location = places.get(digest)
-        if location is None or location.pack == OWN:
-            own.append((digest, _own_size(store, digest)))
-        else:
-            by_pack.setdefault(location.pack, []).append(PackRow(digest, *location[1:]))
+    wanted = dict.fromkeys(digests)
+    wanted.pop(EMPTY, None)
+    by_pack = store.places.in_packs(wanted)
+    packed = {row[0] for rows in by_pack.values() for row in rows}
+    own = [(digest, _own_size(store, digest)) for digest in wanted if digest not in packed]
     whole: list[Held] = []
     gathered: list[list[Held]] = []
     size = TARGET  # of the pack being planned: full, so the first row begins one
-    for serial, rows in by_pack.items():
+    for serial, rows in sorted(by_pack.items()):
         large = sum(row.stored for row in rows) >= _WHOLE
-        if large and len(rows) == len(store.places.pack_rows(serial)) == store.places.objects_of(serial):
+        if large and len(rows) == store.places.objects_of(serial):
             whole.append((serial, rows))
             continue
         for row in sorted(rows, key=lambda row: (row.offset, row.stored)):
@@ -122,8 +117,7 @@ def outgoing_files(store: Store, shipment: Shipment, tmp: Path) -> Iterator[Outg
             raise MissingObject(digest)
         yield Outgoing(secrets.token_hex(16), path, [PackRow(digest, 0, size, size, RAW)], size)
     for serial, rows in shipment.whole:
-        for _ in _checked(store, serial, rows):
-            pass
+        check_objects(store.packs.fd(serial), rows, f"pack '{store.packs.name(serial)}'")
         ordered = sorted(rows, key=lambda row: row.offset)
         source = store.packs.path(serial)
         yield Outgoing(f"{secrets.token_hex(16)}.pack", source, ordered, source.stat().st_size)

@@ -15,14 +15,15 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
 from artifactvc.core.model import Digest
-from artifactvc.errors import BadPack, NewerFormat
+from artifactvc.errors import BadPack, DigestMismatch, NewerFormat
 from artifactvc.util.files import write_all
 
 MAGIC: Final = b"avcpack\x01"
@@ -191,6 +192,18 @@ class PackWriter:
 
 def read_table(fd: int, what: str) -> list[PackRow]:
     """Return the rows of the open pack *fd*, ascending by digest; BadPack if it breaks the format."""
+    return decode_table(*_table_of(fd, what), what)
+
+
+def read_whole(fd: int, what: str) -> bytes:
+    """The table of the open pack *fd*, it and every object in the pack checked; BadPack, DigestMismatch."""
+    table, tail, at = _table_of(fd, what)
+    check_objects(fd, decode_table(table, tail, at, what), what)
+    return table
+
+
+def _table_of(fd: int, what: str) -> tuple[bytes, bytes, int]:
+    """Table and tail of a pack, and where the table begins."""
     size = os.fstat(fd).st_size
     head = os.pread(fd, len(MAGIC), 0)
     if head != MAGIC:
@@ -201,7 +214,7 @@ def read_table(fd: int, what: str) -> list[PackRow]:
         raise BadPack(f"{what} is cut short")
     tail = os.pread(fd, _TAIL.size, size - _TAIL.size)
     at, length = tail_bounds(tail, size, what)
-    return decode_table(os.pread(fd, length, at), tail, at, what)
+    return os.pread(fd, length, at), tail, at
 
 
 def tail_bounds(tail: bytes, size: int, what: str) -> tuple[int, int]:
@@ -223,37 +236,60 @@ def decode_table(table: bytes, tail: bytes, at: int, what: str) -> list[PackRow]
 
 
 def _checked_rows(table: bytes, end: int, what: str) -> list[PackRow]:
-    rows = [PackRow(d.hex(), *rest) for d, *rest in _ROW.iter_unpack(table)]
-    if any(a.digest >= b.digest for a, b in pairwise(rows)):
+    raw = list(_ROW.iter_unpack(table))
+    if any(a[0] >= b[0] for a, b in pairwise(raw)):
         raise BadPack(f"{what} is damaged: its table is out of order")
-    for number in range(len(rows)):
-        if any(table[number * _ROW.size + _ROW.size - 7 : (number + 1) * _ROW.size]):
-            raise BadPack(f"{what} is damaged: reserved bytes are not zero")
+    if any(any(table[_ROW.size - reserved :: _ROW.size]) for reserved in range(1, 8)):
+        raise BadPack(f"{what} is damaged: reserved bytes are not zero")
     at = len(MAGIC)
-    for row in sorted(rows, key=lambda r: (r.offset, r.stored)):
-        if row.offset < at or row.offset + row.stored > end or row.codec not in (RAW, ZSTD):
+    for _, offset, stored, length, codec in sorted(raw, key=itemgetter(1, 2)):
+        if offset < at or offset + stored > end or codec not in (RAW, ZSTD):
             raise BadPack(f"{what} is damaged: an object overlaps another or lies outside")
-        if row.codec == RAW and row.stored != row.length:
+        if codec == RAW and stored != length:
             raise BadPack(f"{what} is damaged: an object's length is not its stored length")
-        at = row.offset + row.stored
-    return rows
+        at = offset + stored
+    return [PackRow(digest.hex(), *rest) for digest, *rest in raw]
 
 
-def iter_stored(fd: int, rows: list[PackRow], *, chunk: int = 8 << 20) -> Iterator[tuple[PackRow, memoryview]]:
-    """Yield each of *rows* with its stored bytes, in the order of the file, read in large pieces."""
-    ordered = sorted(rows, key=lambda row: (row.offset, row.stored))
+def iter_stored(
+    fd: int, rows: list[PackRow], *, chunk: int = 8 << 20, buffer: bytearray | None = None
+) -> Iterator[tuple[PackRow, memoryview]]:
+    """Yield each of *rows* with its stored bytes, in the order of the file, read in large pieces.
+
+    With a *buffer*, which sets their size, they are read there: what was given is only good until the next.
+    """
+    chunk = chunk if buffer is None else len(buffer)
+    ordered = sorted(rows, key=itemgetter(1, 2))  # offset, stored length
     position = 0
     while position < len(ordered):
-        start = ordered[position].offset
+        start = reached = ordered[position].offset
         end = position
-        while end < len(ordered) and ordered[end].offset + ordered[end].stored - start <= chunk:
+        for _, offset, stored, _, _ in islice(ordered, position, None):
             # A gap that nobody asked for is read along while it is small.
-            if end > position and ordered[end].offset - (ordered[end - 1].offset + ordered[end - 1].stored) > 65536:
+            if end > position and (offset + stored - start > chunk or offset - reached > 65536):
                 break
-            end += 1
-        end = max(end, position + 1)
-        last = ordered[end - 1]
-        data = memoryview(os.pread(fd, last.offset + last.stored - start, start))
-        for row in ordered[position:end]:
-            yield row, data[row.offset - start : row.offset - start + row.stored]
+            reached, end = offset + stored, end + 1
+        if buffer is not None and reached - start <= len(buffer):
+            data = memoryview(buffer)[: os.preadv(fd, [memoryview(buffer)[: reached - start]], start)]
+        else:
+            data = memoryview(os.pread(fd, reached - start, start))
+        for row in islice(ordered, position, end):
+            at = row[1] - start
+            yield row, data[at : at + row[2]]
         position = end
+
+
+def check_objects(fd: int, rows: list[PackRow], where: str) -> None:
+    """Hash the objects at *rows* of the open pack *fd*; BadPack, DigestMismatch for one that is not what it should be.
+
+    For many small objects, so without a step in it that could be left out.
+    """
+    # New memory for each piece would cost as much as hashing it.
+    for row, stored in iter_stored(fd, rows, buffer=bytearray(_BUFFER)):
+        digest, _, _, length, codec = row
+        if codec == RAW and len(stored) == length:
+            actual = blake3(stored).hexdigest()
+        else:
+            actual = blake3(decode_object(stored, codec, length, where)).hexdigest()
+        if actual != digest:
+            raise DigestMismatch(digest, actual, where)

@@ -18,7 +18,7 @@ import json
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -290,7 +290,7 @@ class Remote:
                 if not self.fetch():
                     raise
 
-    def add_places(self, index_id: str, places: Iterable[Place]) -> None:
+    def add_places(self, index_id: str, places: Collection[Place]) -> None:
         """Note the rows of one index file as read."""
         self.places.add(index_id, places)
 

@@ -45,6 +45,10 @@ class Place(NamedTuple):
     codec: int
 
 
+#: A row as it stands there: digest (32 bytes), number of the file, codec, offset, stored length, length.
+RawRow = tuple[bytes, int, int, int, int, int]
+
+
 class Node(NamedTuple):
     """One node: its first digest, where it is, how many rows it has, and its digest."""
 
@@ -132,13 +136,19 @@ def whole_tables(data: Bytes, what: str) -> Tables:
 
 def every_row(data: Bytes, tables: Tables, what: str) -> Iterator[Place]:
     """All rows of a whole index file, ascending by digest."""
-    last = ""
+    for raw, file, codec, offset, stored, length in raw_rows(data, tables, what):
+        yield Place(raw.hex(), tables.files[file], offset, stored, length, codec)
+
+
+def raw_rows(data: Bytes, tables: Tables, what: str) -> Iterator[RawRow]:
+    """The same as they stand there, the file as its number in the table of names."""
+    last = b""
     for node in tables.nodes:
-        for place in node_rows(data[node.offset : node.offset + node.length], node, tables, what):
-            if place.digest < last:
-                raise BadIndex(f"{what} is damaged: rows out of order")
-            last = place.digest
-            yield place
+        if node.first < last:
+            raise BadIndex(f"{what} is damaged: rows out of order")
+        for row in _node_rows(data[node.offset : node.offset + node.length], node, len(tables.files), what):
+            yield row
+            last = row[0]
 
 
 def tables_at(tail: bytes, size: int, what: str) -> int:
@@ -173,11 +183,17 @@ def decode_tables(data: bytes, size: int, what: str) -> Tables:
 
 def node_rows(data: bytes, node: Node, tables: Tables, what: str) -> Iterator[Place]:
     """The rows of one node from its bytes, ascending by digest."""
+    for raw, file, codec, offset, stored, length in _node_rows(data, node, len(tables.files), what):
+        yield Place(raw.hex(), tables.files[file], offset, stored, length, codec)
+
+
+def _node_rows(data: bytes, node: Node, files: int, what: str) -> Iterator[RawRow]:
     if len(data) != node.length or data[:32] != node.first or blake3(data).digest() != node.check:
         raise BadIndex(f"{what} is damaged: a node does not match its digest")
-    files, last = tables.files, b""
-    for raw, file, codec, start, stored, length in _ROW.iter_unpack(data):
-        if raw < last or file >= len(files) or codec > 1 or max(start, stored, length) >= _LARGEST:
+    last = b""
+    for row in _ROW.iter_unpack(data):
+        raw, file, codec, start, stored, length = row
+        if raw < last or file >= files or codec > 1 or max(start, stored, length) >= _LARGEST:
             raise BadIndex(f"{what} is damaged: a row out of bounds")
         last = raw
-        yield Place(raw.hex(), files[file], start, stored, length, codec)
+        yield row

@@ -18,7 +18,7 @@ import contextlib
 import mmap
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,7 +32,7 @@ from artifactvc.errors import BadIndex, Corrupt
 from artifactvc.storage.database import begin
 from artifactvc.storage.index_lookup import Lookup
 from artifactvc.storage.index_merge import merge_places, to_merge
-from artifactvc.storage.remote_index import Bytes, Place, decode_places
+from artifactvc.storage.remote_index import Bytes, Place, RawRow, raw_rows, whole_tables
 from artifactvc.util.files import make_directories, temporary, write_atomic
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 LIVE: Final = "superseded IS NULL AND NOT EXISTS (SELECT 1 FROM condemned c WHERE c.file = 'index:' || i.id)"
 UNREAD: Final = f"SELECT id, digest, size FROM remote_index i WHERE rows < 0 AND {LIVE} ORDER BY n, id"
 _ASKED: Final = 900  # digests in one question
+_ABOUT: Final = "SELECT coalesce(max(rowid), 0) FROM remote_object"  # rows, or a few more: without counting them
 _ROWS: Final = 10_000  # rows in one statement
 #: Index files from this size on are mapped, not held in memory; a few objects are looked up in them by ranges.
 LARGE: Final = 4 << 20
@@ -156,7 +157,8 @@ class RemotePlaces:
                         )
                     if len(data) != file.size or blake3(data).hexdigest() != file.digest:  # type: ignore[arg-type]
                         raise BadIndex(f"{what} is damaged", hint=f"run 'avc fsck {self._remote.name} --repair'")
-                    self.add(file.id, decode_places(data, what))
+                    tables = whole_tables(data, what)
+                    self._add(file.id, tables.files, raw_rows(data, tables, what))
                 except Corrupt:
                     if must:
                         raise
@@ -204,22 +206,29 @@ class RemotePlaces:
         finally:
             staged.unlink(missing_ok=True)
 
-    def add(self, index_id: str, places: Iterable[Place]) -> None:
+    def add(self, index_id: str, places: Collection[Place]) -> None:
         """Note the rows of one index file as read."""
-        serials: dict[str, int] = {}
-        rows, count = iter(places), 0
+        names = sorted({place.file for place in places})
+        number = {name: position for position, name in enumerate(names)}
+        rows = ((bytes.fromhex(p.digest), number[p.file], p.codec, p.offset, p.stored, p.length) for p in places)
+        self._add(index_id, names, rows)
+
+    def _add(self, index_id: str, names: Sequence[str], rows: Iterable[RawRow]) -> None:
+        serials: dict[int, int] = {}  # of the files, by their number in *names*
+        rows, count = iter(rows), 0
         with begin(self._connection) as connection:
             while part := list(islice(rows, _ROWS)):
                 count += len(part)
-                for name in {place.file for place in part} - serials.keys():
+                for number in {row[1] for row in part} - serials.keys():
+                    name = names[number]
                     row = connection.execute("SELECT serial FROM remote_file WHERE name = ?", (name,)).fetchone()
                     if row is None:
                         row = (connection.execute("INSERT INTO remote_file (name) VALUES (?)", (name,)).lastrowid,)
-                    serials[name] = int(row[0])
+                    serials[number] = int(row[0])
                 connection.executemany(
-                    "INSERT OR REPLACE INTO remote_object (digest, file, offset, stored, length, codec)"
+                    "INSERT OR REPLACE INTO remote_object (digest, file, codec, offset, stored, length)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    [(bytes.fromhex(p.digest), serials[p.file], p.offset, p.stored, p.length, p.codec) for p in part],
+                    [(digest, serials[number], *rest) for digest, number, *rest in part],
                 )
             connection.execute("UPDATE remote_index SET rows = ? WHERE id = ?", (count, index_id))
 
@@ -246,21 +255,12 @@ class RemotePlaces:
 
     def query(self, digests: Iterable[Digest], *, condemned: bool = False) -> dict[Digest, Place]:
         """What index files read before say; asks nobody."""
-        found: dict[Digest, Place] = {}
         if self._connection.execute("SELECT 1 FROM remote_object LIMIT 1").fetchone() is None:
-            return found
+            return {}
         wanted = [bytes.fromhex(digest) for digest in digests]
-        for start in range(0, len(wanted), _ASKED):
-            part = wanted[start : start + _ASKED]
-            rows = self._connection.execute(
-                "SELECT o.digest, f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
-                " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
-                f" WHERE o.digest IN ({','.join('?' * len(part))}) AND c.file IS {'NOT ' if condemned else ''}NULL"
-                " ORDER BY o.file",
-                part,
-            )
-            found.update((row[0].hex(), Place(row[0].hex(), *row[1:])) for row in rows)  # the newest copy stays
-        return found
+        if len(wanted) > _ASKED and len(wanted) * 4 >= self._connection.execute(_ABOUT).fetchone()[0]:
+            return _all_of(self._connection, set(wanted), condemned=condemned)
+        return _some_of(self._connection, wanted, condemned=condemned)
 
     def extent(self, file: str) -> tuple[int, int]:
         """Bytes of all objects in a stored file, and how many there are.
@@ -319,6 +319,37 @@ class RemotePlaces:
         """Keep a copy of an index file that was uploaded from here."""
         make_directories(self._keep)
         self._copy(name).write_bytes(data)
+
+
+def _some_of(connection: sqlite3.Connection, wanted: list[bytes], *, condemned: bool) -> dict[Digest, Place]:
+    """What ``query`` gives for a few, each asked for."""
+    found: dict[Digest, Place] = {}
+    for start in range(0, len(wanted), _ASKED):
+        part = wanted[start : start + _ASKED]
+        rows = connection.execute(
+            "SELECT o.digest, f.name, o.offset, o.stored, o.length, o.codec FROM remote_object o"
+            " JOIN remote_file f ON f.serial = o.file LEFT JOIN condemned c ON c.file = f.name"
+            f" WHERE o.digest IN ({','.join('?' * len(part))}) AND c.file IS {'NOT ' if condemned else ''}NULL"
+            " ORDER BY o.file",
+            part,
+        )
+        found.update((row[0].hex(), Place(row[0].hex(), *row[1:])) for row in rows)  # the newest copy stays
+    return found
+
+
+def _all_of(connection: sqlite3.Connection, wanted: set[bytes], *, condemned: bool) -> dict[Digest, Place]:
+    """The same for most of what there is: one pass over all rows is quicker than asking for each."""
+    files: dict[int, str] = dict(
+        connection.execute(
+            "SELECT f.serial, f.name FROM remote_file f LEFT JOIN condemned c ON c.file = f.name"
+            f" WHERE c.file IS {'NOT ' if condemned else ''}NULL"
+        )
+    )
+    newest: dict[bytes, tuple[Any, ...]] = {}
+    for row in connection.execute("SELECT digest, file, offset, stored, length, codec FROM remote_object"):
+        if row[0] in wanted and row[1] in files and (row[0] not in newest or newest[row[0]][1] < row[1]):
+            newest[row[0]] = row
+    return {(digest := key.hex()): Place(digest, files[serial], *rest) for key, serial, *rest in newest.values()}
 
 
 def _lots(files: Iterable[IndexFile]) -> Iterator[list[IndexFile]]:

@@ -10,6 +10,7 @@ Writing is in ``writer.py``, removing in ``sweep.py``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections import OrderedDict
@@ -28,6 +29,8 @@ from artifactvc.storage.uses import Uses
 from artifactvc.util.hashing import StreamDigest, digest_bytes
 
 _EMPTY: Final = bytes.fromhex(EMPTY)
+#: From so many questions on, one listing is quicker than asking for each.
+_MANY: Final = 300
 _CACHED_BYTES: Final = 48 << 20
 
 
@@ -54,6 +57,12 @@ class Store:
 
     # ---- questions -------------------------------------------------------------------------------
 
+    def _directories(self) -> set[str]:
+        """Of the directories of larger objects, those that are there: what would be in another need not be asked."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(os.listdir(self.objects_dir))
+        return set()
+
     def has(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of *digests* that are here: a row, and the file it speaks of."""
         wanted = list(dict.fromkeys(digests))
@@ -67,10 +76,14 @@ class Store:
         serials = self.packs.names()
         held = self.places.packs_of([bytes.fromhex(digest) for digest in wanted])
         found, objects = set(), os.fspath(self.objects_dir)
+        directories = self._directories() if len(wanted) > _MANY else None
         for digest in wanted:
             serial = held.get(bytes.fromhex(digest))
             if serial is None:
-                if digest == EMPTY or os.path.exists(f"{objects}/{digest[:2]}/{digest[2:]}"):
+                if digest == EMPTY or (
+                    (directories is None or digest[:2] in directories)
+                    and os.path.exists(f"{objects}/{digest[:2]}/{digest[2:]}")
+                ):
                     found.add(digest)
             elif serial != OWN:
                 if serial in serials:

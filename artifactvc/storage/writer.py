@@ -25,7 +25,7 @@ from artifactvc.errors import DigestMismatch, UnreadableFile, UnstableFile, Unsu
 from artifactvc.storage import loose, packs
 from artifactvc.storage.loose import own_path
 from artifactvc.storage.packing import Packing
-from artifactvc.storage.packs import SMALL, PackRow
+from artifactvc.storage.packs import SMALL
 from artifactvc.storage.places import Stamp
 from artifactvc.storage.store import Store, stamp_of
 from artifactvc.util.files import follow_directory, make_directories, sync_directory, temporary, writing
@@ -95,7 +95,7 @@ class StoreWriter:
         self.packing = Packing(store)
         self._own: list[tuple[Digest, int, Stamp | None]] = []
         self._directories: set[Path] = set()
-        self._adopted: list[tuple[str, list[PackRow], int]] = []
+        self._adopted: list[tuple[str, bytes, int]] = []  # name, table, size
 
     # ---- putting -----------------------------------------------------------------------------------
 
@@ -225,14 +225,14 @@ class StoreWriter:
         finally:
             os.close(fd)
 
-    def take_pack(self, staged: Path, rows: list[PackRow]) -> None:
+    def take_pack(self, staged: Path, table: bytes) -> None:
         """Take over a pack in ``tmp/`` that was checked whole and synced (``incoming.check_pack``)."""
         size = staged.stat().st_size
         name = f"{secrets.token_hex(16)}.pack"
         os.chmod(staged, 0o444)
         os.rename(staged, self._store.packs_dir / name)
-        self._adopted.append((name, rows, size))
-        self.packing.fresh.update(bytes.fromhex(row.digest) for row in rows)
+        self._adopted.append((name, table, size))
+        self.packing.fresh.update(digest for digest, *_ in packs.raw_rows(table))
 
     # ---- closing -----------------------------------------------------------------------------------
 
@@ -270,8 +270,8 @@ class StoreWriter:
         for name, (_, table, size) in zip(names, self.packing.done, strict=True):
             objects = packs.count_rows(table)
             registered[places.register_pack(name, table, packs.whole_size(size - len(packs.MAGIC), objects))] = name
-        for name, rows, size in self._adopted:
-            registered[places.register_pack(name, packs.encode_table(rows), size)] = name
+        for name, table, size in self._adopted:
+            registered[places.register_pack(name, table, size)] = name
         for digest, length, stamp in self._own:
             if stamp is not None or not places.locate([digest]):
                 places.register_own(digest, length, stamp)

@@ -416,3 +416,33 @@ def test_a_first_line_that_is_no_json():
 def test_a_deep_first_line_is_refused():
     """The kind of a node is asked before anything is checked: nesting without end is refused there too."""
     assert refused(nodes.is_inner, b"[" * 200_000 + b"\n") == "a manifest node is damaged: its first line is no JSON"
+
+
+#: What lines can be cut into so that they are JSON when put together, and no line by itself is a row.
+_BITS = st.sampled_from(
+    ["[", "]", '"', ",", "1", "[1", "2]", "[1]", "2],[3]", '["a]', '["]', '"a"', "null", "\\", "[[1]", "[2]]", " ", ""]
+)
+
+
+@given(
+    st.one_of(
+        st.lists(st.lists(_BITS, max_size=4).map("".join), max_size=6).map(lambda lines: "\n".join(lines).encode()),
+        damaged(SOUND),
+        node_bytes(),
+    )
+)
+@example(b"[1\n2],[3]\n")
+@example(b'["a]\n["]\n[1],[2]\n')
+@example(b"[[1]\n[2]]\n[1],[2]\n")
+def test_lines_read_at_once_are_the_lines_read_one_by_one(data):
+    """The quick way takes nothing that the slow one refuses, and reads the same."""
+    lines = data.split(b"\n")
+    found = nodes._rows_at_once(lines)
+    if found:
+        assert found == nodes._rows_one_by_one(lines)
+
+
+def test_what_is_as_it_should_be_is_read_at_once():
+    """All of a node is parsed and held against its one spelling in one step."""
+    lines = (LINE * 3).split(b"\n")[:-1]
+    assert nodes._rows_at_once(lines) == [["a", "f", 1, D]] * 3
