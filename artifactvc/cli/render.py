@@ -188,6 +188,7 @@ def checked_out(result: results.CheckedOut, *, verb: str = "checked out") -> str
     parts += [f"{result.linked:,} linked"] if result.linked else []
     parts += [f"{result.copied_instead:,} copied instead"] if result.copied_instead else []
     parts += [f"{count(len(result.kept), 'file')} of yours kept"] if result.kept else []
+    parts += [f"{count(len(result.missing), 'reference')} left out"] if result.missing else []
     verb = f"would have {verb}" if result.dry_run else verb
     return f"{verb} {escape(result.artifact)}:{result.version} to {escape(result.destination)}: {', '.join(parts)}"
 

@@ -13,6 +13,7 @@ from artifactvc.cli.values import ARTIFACT, REF, metadata
 from artifactvc.util.text import escape
 
 COMMANDS: Final[dict[str, click.Command]] = {}
+_MISSING: Final = "Leave out files whose references lead to nothing, or to other bytes, and say which."
 
 
 @command(COMMANDS, "init")
@@ -149,11 +150,12 @@ def reset(shared: Shared, name: str) -> None:
 @click.option("--path", "prefixes", metavar="PREFIX", multiple=True, help="Only this file or directory.")
 @click.option("--link", metavar="MODE", help="hardlink or symlink larger files, read-only, instead of copying.")
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes, and drop a draft.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written and removed.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written and removed, and what would come from where.")
+@click.option("--allow-missing-references", is_flag=True, help=_MISSING)
 @transfer_options
 def checkout(
     shared: Shared, ref: str | None, destination: str | None, prefixes: tuple[str, ...], link: str | None,
-    force: bool, dry_run: bool,
+    force: bool, dry_run: bool, allow_missing_references: bool,
 ) -> None:  # fmt: skip
     """Write a version's files.
 
@@ -161,11 +163,15 @@ def checkout(
     With no REF, all that artifacts.toml names is written, as after a checkout by Git. Files
     that are right are left alone; files the version does not have are removed only if they
     are tracked and unmodified.
+
+    What references lead to is fetched in the version that was recorded, and checked before
+    any file is replaced; it stays here, so that a second time nothing is fetched.
     """
     for one in [ref] if ref is not None else shared.repository.named_versions():
         result = shared.repository.checkout(
-            one, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run, detail=shared.verbose
-        )
+            one, destination, prefixes=prefixes, link=link, force=force, dry_run=dry_run, detail=shared.verbose,
+            allow_missing_references=allow_missing_references,
+        )  # fmt: skip
         if shared.answer("checkout", result):
             continue
         shared.say(render.checked_out(result))
@@ -213,12 +219,20 @@ def put(
 @click.argument("ref", type=REF)
 @click.option("--root", metavar="DIR", type=click.Path(readable=False), help="Where to (default: artifacts/NAME:vN).")
 @click.option("--path", "prefix", metavar="PREFIX", help="Only this file or directory.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and what would come from where.")
+@click.option("--allow-missing-references", is_flag=True, help=_MISSING)
 @transfer_options
-def get(shared: Shared, ref: str, root: str | None, prefix: str | None) -> None:
+def get(
+    shared: Shared, ref: str, root: str | None, prefix: str | None, dry_run: bool, allow_missing_references: bool
+) -> None:
     """Download a version, in one step.
 
     Nothing is bound, and a file that differs from the version's is never overwritten.
     """
-    result = shared.repository.get(ref, root=root, prefix=prefix)
+    result = shared.repository.get(
+        ref, root=root, prefix=prefix, dry_run=dry_run, allow_missing_references=allow_missing_references
+    )
     if not shared.answer("get", result):
         shared.say(render.checked_out(result, verb="downloaded"))
+        for line in render.bringing(result.bringing):
+            shared.say(line)

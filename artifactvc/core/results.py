@@ -352,7 +352,8 @@ class CheckedOut:
     kept: tuple[str, ...] = ()  # modified or untracked files left alone
     dry_run: bool = False
     plan: tuple[PathChange, ...] = ()
-    bringing: tuple[Bringing, ...] = ()  # of a dry run: what is not here, and from which remote it would come
+    bringing: tuple[Bringing, ...] = ()  # of a dry run: what is not here, and from which remote or place it would come
+    missing: tuple[str, ...] = ()  # references that were left out, since their bytes cannot be had any more
 
 
 @dataclass(frozen=True)

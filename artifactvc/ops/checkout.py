@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat as stat_module
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +20,7 @@ from artifactvc.core.manifest import find, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.core.results import Bringing, CheckedOut
 from artifactvc.errors import (
-    HostilePath,
     OutsideWorkspace,
-    ReadOnly,
     UnknownPath,
     UnsafeLink,
     UsageError,
@@ -32,35 +28,21 @@ from artifactvc.errors import (
 )
 from artifactvc.ops import look, resolve
 from artifactvc.ops.change import follow_names
-from artifactvc.ops.checkout_plan import CheckoutOptions, Place, Plan, known_files, plan_place
+from artifactvc.ops.checkout_plan import Base, CheckoutOptions, Place, Plan, plan_place
+from artifactvc.ops.checkout_write import Written, carry_out, remember
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, looking
+from artifactvc.ops.stand_ins import Brought
 from artifactvc.ops.transfer import plan_bringing, require_objects
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Binding, Bound
 from artifactvc.storage.drafts import workspace_draft_id
-from artifactvc.storage.loose import digest_of_link
-from artifactvc.storage.place import Placer
-from artifactvc.storage.statcache import WIDTH, StatCache
-from artifactvc.storage.undone import Journal
-from artifactvc.storage.unpack import File, confirm, locate, write_own, write_packed
-from artifactvc.storage.workspace import file_key, file_stat, relative_path
-from artifactvc.util.files import make_directories, writing
+from artifactvc.storage.workspace import relative_path
 from artifactvc.util.text import escape
 
 _LINKS: Final = ("hardlink", "symlink")
 _SHOWN: Final = 5
-
-
-@dataclass
-class _Written:
-    """What was done."""
-
-    files: int = 0
-    bytes: int = 0
-    linked: int = 0
-    copied_instead: int = 0
-    stats: dict[str, Sequence[int]] = field(default_factory=dict)  # by path below the root
+_TOLD: Final = 20
 
 
 def checkout(
@@ -91,17 +73,17 @@ def _checkout_ref(
         _check_draft(session, key, bound, options)
     base = (look.taken_from(session, key, bound) if bound and ours else None) or EMPTY
     trusted(session, base, options.parts)
-    result = _checkout(session, found, places, key, base, options)
+    result = _checkout(session, found, places, Base(key, base), options)
     if ours and not options.dry_run and not options.prefixes:
         _bind(session, found, fresh)
     return result
 
 
 def get(
-    session: Session, ref: str, root: str | os.PathLike[str] | None, prefix: str | None, default: Path
+    session: Session, ref: str, root: str | os.PathLike[str] | None, default: Path, options: CheckoutOptions
 ) -> CheckedOut:
     """Download a version to *root*, else to ``<default>/name:vN``; nothing is bound."""
-    _check_prefixes(() if prefix is None else (prefix,))
+    _check_prefixes(options.prefixes)
     if root is not None:
         names.check_given(os.fspath(root), "directory", "leave it out, or write '.' for where you are")
     found = resolve.version(session, ref)
@@ -110,9 +92,9 @@ def get(
         if root is not None
         else Path(os.path.abspath(default)) / f"{found.artifact['name']}:{found.shown.rstrip('~')}"
     )
-    options = CheckoutOptions(() if prefix is None else (prefix,))
     try:
-        return write(session, found, target, options)
+        with looking(session) if options.dry_run else contextlib.nullcontext():
+            return write(session, found, target, options)
     except WouldOverwrite as error:
         raise WouldOverwrite(
             f"'{target}' holds other files than '{found.artifact['name']}:{found.shown}': {error.message}",
@@ -122,7 +104,7 @@ def get(
 
 def write(session: Session, found: Found, root: Path, options: CheckoutOptions) -> CheckedOut:
     """Write a version, or what *options* ask of it, to a directory that no binding names."""
-    return _checkout(session, found, [Place(root, "")], ("", ""), EMPTY, options)
+    return _checkout(session, found, [Place(root, "")], Base(("", ""), EMPTY), options)
 
 
 def _check_prefixes(prefixes: Sequence[str]) -> None:
@@ -195,242 +177,123 @@ def _check_draft(session: Session, key: tuple[str, str], bound: Bound | None, op
     )
 
 
-# ---- the plan ------------------------------------------------------------------------------------
+# ---- planned, then written -------------------------------------------------------------------------
 
 
-def _checkout(
-    session: Session, found: Found, places: list[Place], key: tuple[str, str], base: Digest, options: CheckoutOptions
-) -> CheckedOut:
+def _checkout(session: Session, found: Found, places: list[Place], base: Base, options: CheckoutOptions) -> CheckedOut:
     digest = trusted(session, found.version["digest"], options.parts)
-    plans = [plan_place(session, place, key, base, digest, options) for place in places]
+
+    def planned(brought: Brought) -> list[Plan]:
+        return [plan_place(session, place, base, digest, options, brought) for place in places]
+
+    plans = planned(Brought())
+    _require_paths(session, found, plans, options)
+    _refuse_conflicts(plans, options)
+    if options.dry_run:
+        return _would(session, found, plans)
+    total = Written()
+    with session.avc.reading():  # what is found here, or fetched, is here until it is written
+        brought = _follow(session, plans, options)
+        if brought.lost or any(plan.unknown for plan in plans):
+            plans = planned(brought)
+            _refuse_conflicts(plans, options)
+        lacking_here = _lacking(session, plans)
+        if lacking_here:
+            require_objects(session, lacking_here, f"{found.full_name}:{found.shown}")
+        for plan in plans:
+            done = carry_out(session, plan, digest, options)
+            remember(session, base.key, plan, done, digest, options)
+            for name in ("files", "bytes", "linked", "copied_instead"):
+                setattr(total, name, getattr(total, name) + getattr(done, name))
+    for error in list(brought.lost.values())[:_TOLD]:
+        session.say(f"left out: {error.message}")
+    return _result(found, plans, total)
+
+
+def _require_paths(session: Session, found: Found, plans: Sequence[Plan], options: CheckoutOptions) -> None:
+    """UnknownPath where a path that is asked for is not in the version."""
+    digest = found.version["digest"]
     lacking = [p for p in options.prefixes if next(walk(digest, session.node, p.strip("/")), None) is None]
-    if lacking or (options.prefixes and not any(plan.target for plan in plans)):
+    if lacking or (options.prefixes and not any(plan.target or plan.unknown for plan in plans)):
         shown = "', '".join(escape(prefix) for prefix in lacking or options.prefixes)
         raise UnknownPath(
             f"version '{found.artifact['name']}:{found.shown}' has nothing at '{shown}'",
             hint=f"run 'avc ls {found.artifact['name']}:{found.shown}' to list its paths",
         )
+
+
+def _refuse_conflicts(plans: Sequence[Plan], options: CheckoutOptions) -> None:
     conflicts = sorted({path for plan in plans for path in plan.conflicts})
-    if conflicts and not (options.dry_run and options.force):
-        shown = ", ".join(f"'{escape(path)}'" for path in conflicts[:_SHOWN])
-        more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
-        raise WouldOverwrite(
-            f"uncommitted changes stand in the way: {shown}{more}",
-            hint="move them away: not even --force takes a directory with files of yours"
-            if options.force
-            else "commit them, move them away, or give --force to overwrite them",
-        )
-    written = _Written()
-    if not options.dry_run:
-        with session.avc.reading():  # what is found here, or fetched, is here until it is written
-            lacking_here = _lacking(session, plans)
-            if lacking_here:
-                require_objects(session, lacking_here, f"{found.full_name}:{found.shown}")
-            for plan in plans:
-                done = _carry_out(session, plan, digest, options)
-                _remember(session, key, plan, done, digest, options)
-                for name in ("files", "bytes", "linked", "copied_instead"):
-                    setattr(written, name, getattr(written, name) + getattr(done, name))
-    destination = places[0].root / places[0].inside(places[0].prefix) if places[0].single else places[0].root
-    bringing: tuple[Bringing, ...] = ()
-    if options.dry_run:
-        written.files = sum(len(plan.write) + len(plan.chmod) for plan in plans)
-        written.bytes = sum(entry.size or 0 for plan in plans for _, entry, _ in plan.write if entry.is_file)
-        bringing = plan_bringing(session, _lacking(session, plans))
+    if not conflicts or (options.dry_run and options.force):
+        return
+    shown = ", ".join(f"'{escape(path)}'" for path in conflicts[:_SHOWN])
+    more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+    raise WouldOverwrite(
+        f"uncommitted changes stand in the way: {shown}{more}",
+        hint="move them away: not even --force takes a directory with files of yours"
+        if options.force
+        else "commit them, move them away, or give --force to overwrite them",
+    )
+
+
+def _would(session: Session, found: Found, plans: Sequence[Plan]) -> CheckedOut:
+    """What a dry run says."""
+    total = Written()
+    total.files = sum(len(plan.write) + len(plan.chmod) + len(plan.unknown) for plan in plans)
+    total.bytes = sum(entry.size or 0 for plan in plans for _, entry, _ in plan.write if entry.is_file)
+    total.bytes += sum(entry.size or 0 for plan in plans for entry in plan.unknown.values())
+    bringing: tuple[Bringing, ...] = plan_bringing(session, _lacking(session, plans))
+    references = _references(plans)
+    if references:
+        from artifactvc.ops.follow import plan_following
+
+        bringing += plan_following(session, references)
+    return replace(_result(found, plans, total), dry_run=True, bringing=bringing)
+
+
+def _result(found: Found, plans: Sequence[Plan], total: Written) -> CheckedOut:
+    first = plans[0].place
+    destination = first.root / first.inside(first.prefix) if first.single else first.root
     return CheckedOut(
-        found.full_name, found.shown, os.fspath(destination), written.files, written.bytes,
-        sum(len(plan.right) for plan in plans), sum(len(plan.remove) for plan in plans),
-        written.linked, written.copied_instead,
-        tuple(path for plan in plans for path in plan.kept), options.dry_run,
-        tuple(change for plan in plans for change in plan.changes), bringing,
+        found.full_name, found.shown, os.fspath(destination),
+        total.files, total.bytes, sum(len(plan.right) for plan in plans), sum(len(plan.remove) for plan in plans),
+        total.linked, total.copied_instead, tuple(path for plan in plans for path in plan.kept),
+        plan=tuple(change for plan in plans for change in plan.changes),
+        missing=tuple(path for plan in plans for path in plan.missing),
     )  # fmt: skip
 
 
+def _references(plans: Sequence[Plan]) -> list[Entry]:
+    """The references whose bytes are to be written, or needed to tell whether they are."""
+    found = [entry for plan in plans for entry in plan.unknown.values()]
+    return found + [p.references[path] for p in plans if p.references for path, _, _ in p.write if path in p.references]
+
+
+def _follow(session: Session, plans: Sequence[Plan], options: CheckoutOptions) -> Brought:
+    """Bring the bytes of references: all of them, before a file is touched."""
+    references = _references(plans)
+    if not references:
+        return Brought()
+    from artifactvc.ops.follow import bring
+
+    return bring(session, references, allow_missing=options.allow_missing)
+
+
 def _lacking(session: Session, plans: Sequence[Plan]) -> list[Digest]:
-    """What is to be written and is not here."""
-    wanted = list(dict.fromkeys(e.digest for plan in plans for _, e, _ in plan.write if e.digest is not None))
+    """What is to be written and is not here, and no reference leads to."""
+    wanted = list(
+        dict.fromkeys(
+            entry.digest
+            for plan in plans
+            for path, entry, _ in plan.write
+            if entry.digest is not None and path not in plan.references
+        )
+    )
     present = session.avc.store.has(wanted)
     return [digest for digest in wanted if digest not in present]
 
 
-# ---- carrying it out ----------------------------------------------------------------------------
-
-
-def _carry_out(session: Session, plan: Plan, digest: Digest, options: CheckoutOptions) -> _Written:
-    place, done = plan.place, _Written()
-    if not (plan.write or plan.chmod or plan.remove):
-        if not place.root.is_dir() and not plan.target:
-            make_directories(place.root)
-        return done
-    with writing(place.root):
-        if place.root.exists() and not place.root.is_dir():
-            raise WouldOverwrite(
-                f"'{escape(os.fspath(place.root))}' is a file, and a directory is to be written",
-                hint="name another place",
-            )
-        make_directories(place.root)
-        _check_names(plan, place.root)
-        new = {path for path, _, replaced in plan.write if not replaced}
-        journal = Journal(session.avc.tmp, place.root)
-        placer = Placer(place.root, journal.token)
-        try:
-            with contextlib.suppress(ReadOnly):  # of a repository that can only be read; the destination can be written
-                journal.begin(
-                    digest, place.prefix, plan.target.keys() - new,
-                    {path.rpartition("/")[0] for path, _, replaced in plan.write if replaced},
-                )  # fmt: skip
-            for path in plan.remove:
-                placer.remove(path)
-            for path in plan.clear:
-                placer.clear(path)
-            for path, entry in plan.chmod:
-                placer.chmod(path, executable=entry.kind == "x")
-                done.files += 1
-            _write(session, plan, placer, done, options)
-        finally:
-            placer.close()
-            journal.end()
-    return done
-
-
-def _write(session: Session, plan: Plan, placer: Placer, done: _Written, options: CheckoutOptions) -> None:
-    store = session.avc.store
-    files = [
-        File(path, entry.digest, entry.size or 0, entry.kind == "x", replaced)
-        for path, entry, replaced in plan.write
-        if entry.digest is not None
-    ]
-    session.progress.start("Writing", total=len(plan.write), unit="files")
-    located = locate(store, files)
-    recorded = plan.place.binding is not None
-    with contextlib.closing(write_packed(store, placer, located, session.progress.advance, stats=recorded)) as lots:
-        for paths, stats in lots:
-            for position, path in enumerate(paths):
-                done.stats[path] = stats[position * WIDTH : (position + 1) * WIDTH]
-    for file in located.own:
-        how = write_own(store, placer, file, options.link)
-        done.linked += how == "linked"
-        if options.link == "symlink" and how == "linked":
-            continue  # it counts as the object's own file, whose stat ``_linked`` tells
-        stat = placer.lstat(file.path)
-        if stat is not None:
-            done.stats[file.path] = array("q", file_stat(stat))
-    if options.link:
-        done.copied_instead = len(files) - done.linked
-    for path, entry, replaced in plan.write:
-        if entry.kind == "l":
-            placer.symlink(path, entry.target or "", replace=replaced)
-            stat = placer.lstat(path)
-            if stat is not None:
-                done.stats[path] = array("q", file_stat(stat))
-    late = list(done.stats)
-    if len(late) < 1500:  # with more, the children that wrote them have looked already
-        for path in late:
-            stats = array("q", done.stats[path])
-            confirm(placer, [path], stats)
-            done.stats[path] = stats
-    session.progress.finish()
-    done.files += len(plan.write)
-    done.bytes += sum(entry.size or 0 for _, entry, _ in plan.write if entry.is_file)
-
-
-def _check_names(plan: Plan, root: Path) -> None:
-    """Refuse names that this file system cannot tell apart (protocol H1)."""
-    import unicodedata
-
-    folded: dict[str, str] = {}
-    for path, _, _ in plan.write:
-        plain = path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
-        other = folded.setdefault(plain, path)
-        if other != path and _folds(root):
-            raise HostilePath(
-                f"'{escape(other)}' and '{escape(path)}' are one name to the file system of '{root}'",
-                hint="check out to a file system that tells them apart, or only one of them with --path",
-            )
-
-
-def _folds(root: Path) -> bool:
-    """Whether the file system takes two cases of a name for one."""
-    import secrets
-
-    probe = root / f".avc-{secrets.token_hex(8)}-case"
-    probe.touch(exist_ok=False)
-    try:
-        return (root / probe.name.upper()).exists()
-    finally:
-        probe.unlink()
-
-
-# ---- what is remembered ---------------------------------------------------------------------------
-
-
-def _remember(
-    session: Session, key: tuple[str, str], plan: Plan, done: _Written, digest: Digest, options: CheckoutOptions
-) -> None:
-    """Record the files in the stat cache, so that the next command need not read them."""
-    binding = plan.place.binding
-    if binding is None:
-        return
-    cache, connection = StatCache(session.avc.connect), session.avc.connect()
-    if options.prefixes:
-        cache.save(lambda connection: look.invalidate(connection, [binding.path]))
-        return
-    known = known_files(session, key, plan.place)
-    placer = Placer(plan.place.root, "")
-    by_directory: dict[str, list[tuple[str, Sequence[int], Digest]]] = {}
-    try:
-        for path, entry in plan.target.items():
-            stats = done.stats.get(path) or _linked(session, placer, path, entry) or _still(placer, path, known)
-            recorded = entry.digest or _target_digest(entry)
-            directory, _, name = path.rpartition("/")
-            by_directory.setdefault(directory, []).append((name, stats, recorded))
-    finally:
-        placer.close()
-    start = "" if binding.path == "." else binding.path
-    stale = set() if plan.place.single else set(cache.load(start))
-    for directory, rows in by_directory.items():
-        row_key = file_key(binding.path) if plan.place.single else "/".join(p for p in (start, directory) if p)
-        stale.discard(row_key)
-        rows.sort()
-        stats = array("q", [number for _, numbers, _ in rows for number in numbers])
-        digests = b"".join(bytes.fromhex(d) if numbers[0] >= 0 else bytes(32) for _, numbers, d in rows)
-        cache.record_all(row_key, [name for name, _, _ in rows], stats, digests)
-    for row_key in stale:
-        cache.forget(row_key)
-    generation = session.avc.store.intact_generation()
-    connection = session.avc.connect()
-
-    def after(connection: object) -> None:
-        look.invalidate(session.avc.connect(), [binding.path], {(binding.path, "/".join(key))})
-        look.record(session.avc.connect(), key, binding, digest, generation)
-
-    cache.save(after)
-    del connection
-
-
-def _still(placer: Placer, path: str, known: dict[str, tuple[Sequence[int], Digest]]) -> Sequence[int]:
-    """The stat of a file that was right already, if the stat cache knows it as it is now."""
-    stat = placer.lstat(path)
-    recorded = known.get(path)
-    if stat is None or recorded is None or tuple(recorded[0]) != tuple(file_stat(stat)):
-        return (-1, 0, 0, 0, 0)
-    return recorded[0]
-
-
-def _linked(session: Session, placer: Placer, path: str, entry: Entry) -> Sequence[int] | None:
-    """Where a link to the entry's object stands, the stat of the object's own file, which was verified; else None."""
-    objects = session.avc.store.objects_dir
-    stat = placer.lstat(path) if entry.kind == "f" else None
-    if stat is None or not stat_module.S_ISLNK(stat.st_mode):
-        return None
-    target = os.readlink(placer.root / path)
-    return file_stat(os.stat(target)) if digest_of_link(objects, target) == entry.digest else None
-
-
-def _target_digest(entry: Entry) -> Digest:
-    from artifactvc.util.hashing import digest_bytes
-
-    return digest_bytes((entry.target or "").encode())
+# ---- what is remembered ----------------------------------------------------------------------------
 
 
 def _bind(session: Session, found: Found, fresh: Binding | None) -> None:

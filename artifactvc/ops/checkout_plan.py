@@ -19,6 +19,7 @@ from artifactvc.core.results import PathChange
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.presence import Presence
 from artifactvc.ops.session import Session
+from artifactvc.ops.stand_ins import Brought, with_files
 from artifactvc.storage.bindings import Binding
 from artifactvc.storage.statcache import WIDTH, StatCache
 from artifactvc.storage.workspace import file_key
@@ -35,6 +36,7 @@ class CheckoutOptions:
     force: bool = False
     dry_run: bool = False
     detail: bool = False  # report every changed path
+    allow_missing: bool = False  # leave out references whose bytes cannot be had any more
 
     @property
     def parts(self) -> tuple[str, ...] | None:
@@ -85,12 +87,26 @@ class Place:
         return path[len(self.prefix) + 1 :] if self.prefix else path
 
 
+@dataclass(frozen=True)
+class Base:
+    """What the files in a place were taken from: manifest *root* of artifact *key*."""
+
+    key: tuple[str, str]
+    root: Digest
+
+
 @dataclass
 class Plan:
-    """What is to be done in one place. Paths are below its root."""
+    """What is to be done in one place. Paths are below its root.
+
+    References stand in it as the files that they are; of which that cannot be told yet is in *unknown*.
+    """
 
     place: Place
     target: dict[str, Entry]
+    references: dict[str, Entry] = field(default_factory=dict)
+    unknown: dict[str, Entry] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # references that are left out
     write: list[tuple[str, Entry, bool]] = field(default_factory=list)  # path, entry, whether a file is replaced
     chmod: list[tuple[str, Entry]] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
@@ -109,17 +125,15 @@ def chosen(session: Session, root: Digest, place: Place, options: CheckoutOption
     if options.begins and root != EMPTY:
         above = options.begins.rpartition("/")[0]
         found = walk(root, session.node, above)
-        return {place.inside(e.path): e for e in found if e.path.startswith(options.begins) and e.kind != "r"}
+        return {place.inside(e.path): e for e in found if e.path.startswith(options.begins)}
     return entries_in(session, root, place, options.prefixes)
 
 
 def entries_in(session: Session, root: Digest, place: Place, prefixes: Sequence[str]) -> dict[str, Entry]:
-    """The entries that belong in *place*, by path below it; references have no bytes to write."""
+    """The entries that belong in *place*, by path below it."""
     out: dict[str, Entry] = {}
     for part in _parts(place.prefix, [prefix.strip("/") for prefix in prefixes]):
         for entry in walk(root, session.node, part) if root != EMPTY else ():
-            if entry.kind == "r":
-                continue
             if place.rivals and not place.takes(entry.path):
                 continue
             if place.single != (entry.path == place.prefix and bool(place.prefix)):
@@ -138,22 +152,34 @@ def _parts(base: str, wanted: Sequence[str]) -> list[str]:
 
 
 def plan_place(
-    session: Session, place: Place, key: tuple[str, str], base: Digest, digest: Digest, options: CheckoutOptions
+    session: Session, place: Place, base: Base, digest: Digest, options: CheckoutOptions, brought: Brought
 ) -> Plan:
-    """Hold what stands in *place* against version *digest*; *base* is what the files there were taken from."""
-    plan = Plan(place, chosen(session, digest, place, options))
-    before = chosen(session, base, place, options) if base != digest else plan.target
+    """Hold what stands in *place* against version *digest*, of whose references *brought* is known by now."""
+    entries = chosen(session, digest, place, options)
+    plan = Plan(place, entries)
+    references = {path: entry for path, entry in entries.items() if entry.kind == "r"}
+    if references:
+        told = with_files(session, references, brought, surely=True)
+        plan.unknown = {path: e for path, e in told.items() if e.kind == "r" and not brought.lacks(e)}
+        plan.references = {path: e for path, e in references.items() if not brought.lacks(e)}
+        plan.missing = [path for path in references if path not in plan.references]
+        plan.target = {path: told.get(path, e) for path, e in entries.items()}
+        plan.target = {path: e for path, e in plan.target.items() if e.kind != "r"}
+    before = with_files(session, chosen(session, base.root, place, options) if base.root != digest else entries)
     if not place.root.is_dir():
         plan.write = [(path, entry, False) for path, entry in plan.target.items()]
         if options.dry_run or options.detail:
-            plan.changes = [path_change(Change(path, None, entry)) for path, entry in plan.target.items()]
+            new = sorted([*plan.target.items(), *plan.unknown.items()]) if plan.unknown else plan.target.items()
+            plan.changes = [path_change(Change(path, None, entry)) for path, entry in new]
         return plan
-    known = known_files(session, key, place) if place.binding is not None else {}
+    known = known_files(session, base.key, place) if place.binding is not None else {}
     presence = Presence(place.root, {*plan.target, *before}, known, session.avc.store)
     for path, entry in plan.target.items():
         _plan_entry(plan, presence, path, entry, before.get(path), options)
+    if options.dry_run or options.detail:
+        plan.changes += [path_change(Change(path, before.get(path), entry)) for path, entry in plan.unknown.items()]
     for path, entry in before.items():
-        if path not in plan.target and presence.exists(path):
+        if path not in entries and presence.exists(path):
             if presence.was_linked(path, entry) or presence.holds(path, entry):
                 plan.remove.append(path)
                 plan.changes.append(path_change(Change(path, entry, None)))

@@ -188,9 +188,15 @@ def read(session: Session, ref: str, path: str) -> Iterator[bytes]:
         raise unknown_path(session, found, path)
     if entry.kind == "l":
         raise UnknownPath(f"'{path}' is a link to '{entry.target}'", hint=f"run 'avc cat {ref} {entry.target}'")
-    if not entry.is_file or entry.digest is None:
-        raise UnknownPath(f"'{path}' is a reference to '{entry.uri}'", hint="its bytes are not in the store")
-    yield from _bytes_of(session, entry.digest, f"{found.full_name}:{found.shown}")
+    digest = entry.digest or _followed(session, entry)
+    yield from _bytes_of(session, digest, f"{found.full_name}:{found.shown}")
+
+
+def _followed(session: Session, entry: Entry) -> Digest:
+    """The object that a reference leads to, brought."""
+    from artifactvc.ops.follow import bring_one
+
+    return bring_one(session, entry)
 
 
 def _bytes_of(session: Session, digest: Digest, what: str) -> Iterator[bytes]:

@@ -57,13 +57,14 @@ def _half_written(session: Session, placer: Placer, head: dict[str, object]) -> 
     """Files that a killed checkout had begun: shorter than they should be, and the beginning of their object."""
     from artifactvc.core.manifest import find
     from artifactvc.ops.checkout_plan import Place, entries_in
+    from artifactvc.ops.stand_ins import with_files
     from artifactvc.storage.unpack import is_beginning
 
     manifest, prefix = str(head["manifest"]), str(head["prefix"])
     there = head["there"]
     before = set(there) if isinstance(there, list) else set()
     place = Place(placer.root, prefix, find(manifest, prefix, session.node) is not None if prefix else False)
-    for path, entry in entries_in(session, manifest, place, ()).items():
+    for path, entry in with_files(session, entries_in(session, manifest, place, ())).items():
         if path in before or entry.digest is None:
             continue
         stat = placer.lstat(path)

@@ -308,12 +308,16 @@ class Repository(Remotes, Retention):
         force: bool = False,
         dry_run: bool = False,
         detail: bool = False,
+        allow_missing_references: bool = False,
     ) -> results.CheckedOut:
         """Write the files of a version into a directory, its bound path where none is named."""
         from artifactvc.ops import checkout
         from artifactvc.ops.checkout_plan import CheckoutOptions
 
-        options = CheckoutOptions(tuple(prefixes), link=link, force=force, dry_run=dry_run, detail=detail)
+        options = CheckoutOptions(
+            tuple(prefixes), link=link, force=force, dry_run=dry_run, detail=detail,
+            allow_missing=allow_missing_references,
+        )  # fmt: skip
         return checkout.checkout(self._session, ref, destination, options)
 
     def named_versions(self) -> list[str]:
@@ -327,12 +331,24 @@ class Repository(Remotes, Retention):
             raise UsageError("artifacts.toml names no version", hint="name one: 'avc checkout NAME:v3'")
         return named
 
-    def get(self, ref: str, *, root: str | Path | None = None, prefix: str | None = None) -> results.CheckedOut:
+    def get(
+        self,
+        ref: str,
+        *,
+        root: str | Path | None = None,
+        prefix: str | None = None,
+        dry_run: bool = False,
+        allow_missing_references: bool = False,
+    ) -> results.CheckedOut:
         """Download a version, whole or below *prefix*, to *root* or ``artifacts/name:vN``; nothing is bound."""
         from artifactvc.ops import checkout
+        from artifactvc.ops.checkout_plan import CheckoutOptions
 
         default = variable(self._environ, "ARTIFACT_DIR") or "artifacts"
-        return checkout.get(self._session, ref, root, prefix, Path(default))
+        options = CheckoutOptions(
+            () if prefix is None else (prefix,), dry_run=dry_run, allow_missing=allow_missing_references
+        )
+        return checkout.get(self._session, ref, root, Path(default), options)
 
     def put(
         self,

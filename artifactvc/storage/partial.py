@@ -44,6 +44,29 @@ class _Open:
         os.close(self.fd)
 
 
+def open_part(tmp: Path, name: str) -> tuple[Path, int]:
+    """``tmp/part-<name>`` and a descriptor that holds its lock; a file of our own if somebody else has it."""
+    path = tmp / f"part-{name}"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # somebody else's, in a shared repository
+        return own_part(tmp)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), os.stat(path)):
+            return path, fd
+    except (BlockingIOError, FileNotFoundError):
+        pass  # somebody has it, or has just finished it
+    os.close(fd)
+    return own_part(tmp)
+
+
+def own_part(tmp: Path) -> tuple[Path, int]:
+    """A file that nobody goes on with."""
+    path = temporary(tmp, "part")
+    return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
 class Partial:
     """One such file of *size* bytes. Any thread may ``write``; the others are for who made it."""
 
@@ -51,7 +74,7 @@ class Partial:
         self._tmp, self.size, self._digest = tmp, size, digest
         self._lock, self._hashing = threading.Lock(), threading.Lock()
         with writing(tmp):
-            self.path, fd = self._open(tmp / f"part-{digest}")
+            self.path, fd = open_part(tmp, digest)
             self._file: _Open | None = _Open(fd)
             self._got = self.path.with_name(f"{self.path.name}.got")
             self._notes = os.open(self._got, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -64,25 +87,6 @@ class Partial:
         self._left = self.size - sum(length for _, length in self._pieces)
         self._ends = {start: start + length for start, length in self._pieces}  # of what is not hashed yet
         self._hasher, self._hashed, self._synced = StreamDigest(), 0, 0
-
-    def _open(self, path: Path) -> tuple[Path, int]:
-        """The file, locked; one of our own name if somebody else has it."""
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except PermissionError:  # somebody else's, in a shared repository
-            return self._of_our_own()
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(path)):
-                return path, fd
-        except (BlockingIOError, FileNotFoundError):
-            pass  # somebody has it, or has just finished it
-        os.close(fd)
-        return self._of_our_own()
-
-    def _of_our_own(self) -> tuple[Path, int]:
-        path = temporary(self._tmp, "part")
-        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def _read(self) -> list[Piece]:
         data = os.pread(self._notes, os.fstat(self._notes).st_size, 0)

@@ -8,6 +8,7 @@ moment (design, section 2, idea 4). Three groups of tables:
   which hold what that remote's log alone says;
 - places: ``pack``, ``object``, ``stamp``, ``last_use``, which say where bytes are and when
   they were last used, and the same for a remote (``remote_file``, ``remote_object``);
+  ``followed``, which says what bytes references led to;
 - workspace: ``dirstate`` and ``binding``, the stat cache.
 
 A new index is made by plain statements; sqlite-utils migrates an older one, and is imported
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 #: ``PRAGMA user_version`` of an index that needs no migration.
-VERSION: Final = 7
+VERSION: Final = 8
 
 #: Columns of the tables that the log's records change; the first ``KEYS[t]`` are the key.
 NAMES: Final[dict[str, dict[str, type]]] = {
@@ -77,6 +78,8 @@ _PLACES: Final[dict[str, tuple[dict[str, type], tuple[str, ...]]]] = {
     "stamp": ({"digest": bytes, "size": int, "mtime": int, "ctime": int, "inode": int, "links": int}, ("digest",)),
     # last_use: hour (epoch seconds) in which a pack, by its name, or a larger object, by its digest, was last used.
     "last_use": ({"file": str, "at": int}, ("file",)),
+    # followed: what the bytes of a reference are (storage/followed.py), and the hour in which that was last used.
+    "followed": ({"key": bytes, "digest": bytes, "size": int, "at": int}, ("key",)),
     # remote_index: a remote's index files, with rows = -1 those that were not read, and in `superseded` the entry
     # since which a merged one stands for it; remote_file: its stored files.
     "remote_index": (
@@ -174,6 +177,12 @@ def _editors(db: Database) -> None:
     db.execute("UPDATE head SET digest = ''")
 
 
+def _followed(db: Database) -> None:
+    """What references led to; a new index has it from the first step."""
+    columns, key = _PLACES["followed"]
+    db.table("followed").create(columns, pk=key[0], strict=True, if_not_exists=True)
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("first", _first),
     ("runs", _runs),
@@ -182,6 +191,7 @@ STEPS: Final[tuple[tuple[str, Callable[[Database], None]], ...]] = (
     ("merged", _merged),
     ("sources", _sources),
     ("editors", _editors),
+    ("followed", _followed),
 )
 
 _SET: Final = "artifactvc"

@@ -21,6 +21,7 @@ from typing import Final
 from artifactvc.core.model import EMPTY, Digest
 from artifactvc.errors import BadPack, DigestMismatch, MissingObject
 from artifactvc.storage import loose, packs
+from artifactvc.storage.followed import Followed
 from artifactvc.storage.loose import own_path
 from artifactvc.storage.packset import PackSet
 from artifactvc.storage.places import OWN, Location, Places, Stamp
@@ -45,7 +46,7 @@ class Store:
     def __init__(self, root: Path, connect: Callable[[], sqlite3.Connection]) -> None:
         self.root, self.tmp = root, root / "tmp"
         self.packs_dir, self.objects_dir, self.trash_dir = root / "packs", root / "objects", root / "trash"
-        self.places, self.uses = Places(connect), Uses(connect)
+        self.places, self.uses, self.followed = Places(connect), Uses(connect), Followed(connect)
         self.packs = PackSet(self.packs_dir, self.places, self.uses)
         self._cache: OrderedDict[Digest, bytes] = OrderedDict()
         self._cached = 0
@@ -290,6 +291,7 @@ class Store:
         """Close the packs that are open, and record what was used."""
         self.packs.close()
         self.uses.save()
+        self.followed.save()
 
 
 def lend(store: Store, digest: Digest, data: bytes) -> None:

@@ -1,0 +1,114 @@
+"""Following references: the very bytes that were recorded, or an error that says what they are now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from artifactvc.errors import ReferenceChanged, ReferenceMissing, WouldOverwrite
+from artifactvc.sdk.repository import Repository
+from tests.ops.references import file_reference, refer
+from tests.support import inside, new, reopen, tree, version, write
+
+LARGE = bytes(range(256)) * 2000  # has a file of its own in the store
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory with a small and a larger file."""
+    write(tmp_path / "mount", {"a.txt": "one\n", "sub/big.bin": LARGE})
+    return tmp_path / "mount"
+
+
+@pytest.fixture
+def work(tmp_path: Path, source: Path) -> Repository:
+    """A repository whose ``data`` refers to both files of *source*, and has one file of its own."""
+    made = new(tmp_path / "work")
+    version(made, {"own.txt": "mine\n"})
+    refer(made, [file_reference("a.txt", source / "a.txt"), file_reference("sub/big.bin", source / "sub" / "big.bin")])
+    return made
+
+
+ALL = {"own.txt": b"mine\n", "a.txt": b"one\n", "sub/big.bin": LARGE}
+
+
+def test_checkout_writes_what_references_lead_to(work):
+    """Beside the files of the version; a second time nothing is left to do, and nothing differs."""
+    done = work.checkout("data")
+    assert (done.written, done.unchanged, done.bytes, done.missing) == (2, 1, 4 + len(LARGE), ())
+    assert tree(work.root / "data") == ALL
+    again = reopen(work.root).checkout("data")
+    assert (again.written, again.unchanged) == (0, 3)
+
+
+def test_get_and_cat_follow_references(work, source, tmp_path):
+    """What was brought once stays: the source is not needed for it again."""
+    with inside(tmp_path):
+        done = work.get("data", root="copy")
+    assert done.written == 3
+    assert tree(tmp_path / "copy") == ALL
+    write(source, {"a.txt": "another\n", "sub/big.bin": None})
+    assert b"".join(work.read("data", "a.txt")) == b"one\n"
+    assert b"".join(reopen(work.root).read("data", "sub/big.bin")) == LARGE
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"a.txt": "two\n"}, ReferenceChanged, "now, and was"),
+        ({"a.txt": "longer\n"}, ReferenceChanged, "7 bytes now"),
+        ({"a.txt": None}, ReferenceMissing, "not there"),
+    ],
+)
+def test_what_changed_or_went_is_an_error_before_anything_is_written(work, source, change, error, says):
+    """It names the file, and a changed one with both identities; what stood there stands there still."""
+    write(source, change)
+    write(work.root / "data", {"own.txt": None})
+    with pytest.raises(error, match=r"'a\.txt'.*" + says):
+        work.checkout("data")
+    assert tree(work.root / "data") == {}
+    assert not [name for name in os.listdir(work.root / ".artifacts" / "tmp") if name.startswith(("own", "pack"))]
+
+
+def test_missing_references_can_be_left_out(work, source):
+    """With ``allow_missing`` everything else is written, and the result says which are not."""
+    write(source, {"a.txt": "two\n", "sub/big.bin": None})
+    done = work.checkout("data", allow_missing_references=True)
+    assert done.missing == ("a.txt", "sub/big.bin")
+    assert tree(work.root / "data") == {"own.txt": b"mine\n"}
+    assert [text.partition(":")[0] for text in work.notices] == ["left out", "left out"]
+
+
+def test_a_file_of_the_users_in_the_way_is_not_overwritten(work, source):
+    """A reference is checked out like a file: what differs and is not ours stops it, unless forced."""
+    write(work.root / "data", {"a.txt": "precious\n"})
+    with pytest.raises(WouldOverwrite, match=r"a\.txt"):
+        work.checkout("data")
+    assert tree(work.root / "data") == {"own.txt": b"mine\n", "a.txt": b"precious\n"}
+    work.checkout("data", force=True)
+    assert tree(work.root / "data") == ALL
+
+
+def test_another_version_replaces_and_removes_what_was_checked_out(work, source):
+    """Files that references became are tracked: replaced by another version, removed by one without them."""
+    work.checkout("data")
+    write(source, {"a.txt": "two\n"})
+    assert refer(work, [file_reference("a.txt", source / "a.txt")]) == "v2"
+    work.checkout("data:v2")
+    assert tree(work.root / "data") == ALL | {"a.txt": b"two\n"}
+    work.checkout("data:v1")
+    assert tree(work.root / "data") == ALL
+    work.checkout("data:v0")
+    assert tree(work.root / "data") == {"own.txt": b"mine\n"}
+
+
+def test_a_dry_run_says_what_would_come_from_where(work):
+    """By place, with bytes; nothing is fetched."""
+    done = work.checkout("data", dry_run=True)
+    (one,) = done.bringing
+    assert (one.remote, one.objects, one.bytes) == ("file://", 2, 4 + len(LARGE))
+    assert done.written == 2
+    work.checkout("data")
+    assert work.checkout("data:v1", dry_run=True).bringing == ()
