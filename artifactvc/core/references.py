@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from artifactvc.core.model import Entry
 from artifactvc.errors import BadValue
@@ -63,12 +63,17 @@ _SCHEMES: Final = {
 _AZURE_HOST: Final = re.compile(
     r"[a-z0-9]{3,24}\.blob\.core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)"
 )
-#: Query fields that let whoever has the address in: signatures, keys and tokens.
+#: Query fields that let whoever has the address in: signatures, keys and tokens. Rather one too many: a field that
+#: only looks like one (``?key=`` of a harmless server) costs an error, one that is missed is recorded for ever.
 _SECRET_FIELDS: Final = re.compile(
-    r"(x-amz-|x-goog-).*|signature|sig|awsaccesskeyid|googleaccessid|policy|key-pair-id|"
-    r"(access|auth|api|id|refresh|private|security|session|client)?[_-]?(token|key|secret|password|passwd|credential)",
+    r"(x-(amz|goog|oss|cos|ms)-|q-|hdn).*|sig|sas|sid|pwd|pass|jwt|bearer|hmac|policy|auth|authorization|session|"
+    r".*access[_-]?(key|id)(id)?|(.*[_-])?(api)?key([_-]?pair)?([_-]?id)?|.*api[_-]?key|.*secret.*|.*"
+    r"(token|signature|password|passwd|passphrase|credentials?)",
     re.IGNORECASE,
 )
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._$-]+")
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9$-]+(@[A-Za-z0-9.-]+(:\d+)?)?")  # ``container@account…``
+_SERVER: Final = re.compile(r"(\[[0-9a-f:.]+(%25[a-z0-9]+)?\]|[a-z0-9._-]+)(:\d+)?")
 
 
 class Address(NamedTuple):
@@ -100,8 +105,8 @@ def parse_address(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator or not is_uri(text):
         raise BadValue(
-            f"'{escape(text[:200])}' has no scheme: a reference is a URI",
-            hint=f"for a path of this machine write 'file://' and the absolute path, as in file:///data/{text[:40]}",
+            f"'{_shown(text)}' has no scheme: a reference is a URI",
+            hint="for a path of this machine write 'file://' and the absolute path, as in file:///data/images",
         )
     kind = _SCHEMES.get(scheme.lower())
     if kind is None:
@@ -110,19 +115,30 @@ def parse_address(text: str) -> Address:
         )
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in text) or len(text) > 4096:
         raise BadValue("an address has no control characters, and at most 4,096 of others")
-    host = rest.partition("/")[0]
     if kind == "http":
         return _http(scheme.lower(), text, rest)
     if kind == "file":
         return _file(text, rest)
-    _refuse_login(scheme, host, azure=kind == "azure")
+    host = rest.partition("/")[0]
     if not host:
-        raise BadValue(
-            f"'{escape(text[:200])}' names no {_holder(kind)}", hint=f"write {scheme}://{_holder(kind)}/path"
-        )
+        raise BadValue(f"'{_shown(text)}' names no {_holder(kind)}", hint=f"write {scheme}://{_holder(kind)}/path")
+    if kind != "avc":
+        _check_holder(scheme.lower(), kind, host)
+        if _has_secret(rest.partition("?")[2]):
+            raise _secret()
     plain, version = _split_version(kind, rest)
     scheme = "gs" if kind == "gcs" else scheme.lower()
     return Address(f"{scheme}://{plain}", kind, f"{scheme}://{host}", plain.partition("/")[2], version)
+
+
+def _check_holder(scheme: str, kind: str, host: str) -> None:
+    """Refuse what names no bucket or container: most of all a name and password before it."""
+    good = _ACCOUNT if scheme in ("abfs", "abfss") else _BUCKET
+    host = host.partition("?")[0]
+    if good.fullmatch(host) is None:
+        if set(unicodedata.normalize("NFKC", host)) & set(":@%"):
+            raise _secret()
+        raise BadValue(f"'{_shown(host)}' is no {_holder(kind)}", hint=f"write {scheme}://{_holder(kind)}/path")
 
 
 def _holder(kind: str) -> str:
@@ -138,54 +154,58 @@ def _split_version(kind: str, rest: str) -> tuple[str, str | None]:
     if not separator or kind == "avc":
         return rest, None
     fields = parse_qsl(query, keep_blank_values=True)
-    if any(_SECRET_FIELDS.fullmatch(name) for name, _ in fields):
-        raise _secret()
     if len(fields) == 1 and fields[0][0].lower() == "versionid" and fields[0][1]:
         return plain, fields[0][1]
     return rest, None  # a key may have a "?" in it
 
 
 def _http(scheme: str, text: str, rest: str) -> Address:
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if set(unicodedata.normalize("NFKC", host)) & {"@"} or re.search("%(?!25)", host):
+        raise _secret()
     try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        good = bool(parts.hostname) and parts.port != 0
+        host = host if host.isascii() else host.encode("idna").decode()
+        parts = urlsplit(f"{scheme}://{host.lower()}{rest[len(re.split(r'[/?#]', rest, maxsplit=1)[0]) :]}")
+        good = bool(parts.hostname) and parts.port != 0 and _SERVER.fullmatch(parts.netloc) is not None
     except ValueError:
         good = False
-    if not good:
-        raise BadValue(
-            f"'{escape(text.partition('@')[2] or text)[:200]}' names no server", hint="write https://host/path"
-        )
-    if parts.username is not None or parts.password is not None:
+    if not good:  # what stands there may be a password with a "/" in it
+        raise BadValue("the address names no server", hint="write https://host/path")
+    if _has_secret(parts.query) or _has_secret(parts.path.partition(";")[2]):
         raise _secret()
-    host = parts.netloc.lower()
+    host, path = parts.netloc, parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
     if _AZURE_HOST.fullmatch(host):
-        plain, version = _split_version("azure", parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else ""))
+        plain, version = _split_version("azure", path)
         container, _, key = plain.partition("/")
         if not container:
-            raise BadValue(f"'{escape(text[:200])}' names no container", hint=f"write https://{host}/container/path")
+            raise BadValue(f"'{_shown(text)}' names no container", hint=f"write https://{host}/container/path")
         return Address(f"https://{host}/{plain}", "azure", f"https://{host}/{container}", key, version)
-    if any(_SECRET_FIELDS.fullmatch(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-        raise _secret()
-    path = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
     return Address(f"{scheme}://{host}/{path}", "http", f"{scheme}://{host}", path)
 
 
 def _file(text: str, rest: str) -> Address:
     if not rest.startswith("/"):
         raise BadValue(
-            f"'{escape(text[:200])}' has two slashes, so '{escape(rest.partition('/')[0][:80])}' would be a machine",
-            hint=f"write three for a path of this machine: file:///{rest[:80]}",
+            f"'{_shown(text)}' has two slashes, so '{_shown(rest.partition('/')[0])}' would be a machine",
+            hint=f"write three for a path of this machine: file:///{_shown(rest)}",
         )
     path = "/" + "/".join(part for part in rest.split("/") if part not in ("", "."))
     if ".." in path.split("/"):
-        raise BadValue(f"'{escape(text[:200])}' climbs", hint="write the path without '..'")
+        raise BadValue(f"'{_shown(text)}' climbs", hint="write the path without '..'")
     return Address(f"file://{path}", "file", "file://", path)
 
 
-def _refuse_login(scheme: str, host: str, *, azure: bool) -> None:
-    before, separator, _ = host.rpartition("@")
-    if separator and (":" in before or not (azure and scheme.lower() in ("abfs", "abfss"))):
-        raise _secret()
+def _has_secret(query: str) -> bool:
+    """Whether a field of *query* is named like a secret, however fields are separated and names encoded."""
+    names = (unquote_plus(field.partition("=")[0]).strip() for field in re.split("[&;?]", query))
+    return any(_SECRET_FIELDS.fullmatch(name) for name in names)
+
+
+def _shown(text: str) -> str:
+    """The beginning of an address for a message, without what may be a secret: a query, and what stands before "@"."""
+    plain = re.split(r"[?#;]", unicodedata.normalize("NFKC", text), maxsplit=1)[0]
+    before, separator, after = re.sub("%40", "@", plain, flags=re.IGNORECASE).rpartition("@")
+    return escape(f"…@{after}"[:200] if separator or ":" in before else plain[:200])
 
 
 def _secret() -> BadValue:
