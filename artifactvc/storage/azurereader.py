@@ -21,6 +21,7 @@ from artifactvc.storage.s3reader import Page, said_in_xml
 from artifactvc.storage.transport import RemoteOptions
 
 _VERSION: Final = "2021-08-06"  # of the interface: the first ones with versions, and with encoded names, are older
+_PAGE: Final = 5_000  # blobs of a request: what Azure gives at most
 _STUBS: Final = ("hdi_isfolder", "is_directory")  # what tools write to a blob that stands for a directory
 #: What of a request an account's key signs besides method, ``x-ms-`` headers and address, in this order.
 _SIGNED: Final = (
@@ -101,6 +102,7 @@ class AzureReader:
     def pages(self, prefix: str) -> Iterator[Sequence[Found]]:
         """Five thousand blobs a request, with their versions where the account keeps them."""
         fields = [("restype", "container"), ("comp", "list"), ("prefix", prefix), ("include", "metadata")]
+        fields.append(("maxresults", str(_PAGE)))
         marker = ""
         while True:
             query = self._query(*fields, *([("marker", marker)] if marker else []))
