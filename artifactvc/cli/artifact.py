@@ -35,8 +35,10 @@ COMMANDS["artifact"] = artifact
 
 def repository_for_put(shared: Shared, path: str) -> Repository:
     """The repository here, or a new one, which is said (design, section 7)."""
+    from artifactvc.core.references import is_uri
+
     check_given(path, "path", "write '.' for the directory that you are in")
-    if not os.path.lexists(path):
+    if not is_uri(path) and not os.path.lexists(path):
         raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")
     try:
         return shared.repository

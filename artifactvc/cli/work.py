@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,7 +10,11 @@ from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command
 from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF, metadata
+from artifactvc.errors import UsageError
 from artifactvc.util.text import escape
+
+if TYPE_CHECKING:
+    from artifactvc.core.results import Staged
 
 COMMANDS: Final[dict[str, click.Command]] = {}
 _MISSING: Final = "Leave out files whose references lead to nothing, or to other bytes, and say which."
@@ -47,10 +51,13 @@ def init(shared: Shared, directory: str, project: str | None) -> None:
 @click.option("--move", is_flag=True, help="Link larger files into the store instead of copying them.")
 @click.option("--follow", is_flag=True, help="Store what links point at.")
 @click.option("--force", is_flag=True, help="Let --move make links as root.")
+@click.option("--import", "taking", is_flag=True, help="Copy what a URI leads to into the store.")
+@click.option("--max-objects", metavar="N", type=click.IntRange(1), help="Objects that one URI may hold (10,000).")
 @click.option("--dry-run", is_flag=True, help="Say what would be staged, and store nothing.")
+@transfer_options
 def add(
     shared: Shared, paths: tuple[str, ...], to: str | None, kind: str | None, prefix: str | None, move: bool,
-    follow: bool, force: bool, dry_run: bool,
+    follow: bool, force: bool, taking: bool, max_objects: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Stage files and directories.
 
@@ -59,11 +66,21 @@ def add(
     to its artifact in artifacts.toml; with no PATH, every bound path is staged. Files
     that .avcignore names are left out, unless they are tracked already. Empty directories
     and file times are not kept.
+
+    With --import each PATH is a URI (s3://, gs://, az://, https://, file://): an object, or a
+    directory with all below it. Its bytes are copied into the store, and where they came
+    from is remembered ('avc ls REF --sources'). What has not changed since it was imported is
+    not fetched again.
     """
-    results = shared.repository.add(
-        paths, to=to, type=kind, prefix=prefix, move=move, follow=follow, force=force, dry_run=dry_run,
-        detail=shared.verbose or shared.json,
-    )  # fmt: skip
+    if taking:
+        results = _import(shared, paths, to, (move, follow, force), {
+            "type": kind, "prefix": prefix, "max_objects": max_objects, "dry_run": dry_run,
+        })  # fmt: skip
+    else:
+        results = shared.repository.add(
+            paths, to=to, type=kind, prefix=prefix, move=move, follow=follow, force=force, dry_run=dry_run,
+            detail=shared.verbose or shared.json,
+        )  # fmt: skip
     if not shared.answer("add", results):
         for result in results:
             shared.say(render.staged(result))
@@ -71,6 +88,17 @@ def add(
                 shared.say(
                     render.lines(render.changes(result.changes, every=shared.verbose))
                 ) if result.changes else None
+
+
+def _import(
+    shared: Shared, uris: tuple[str, ...], to: str | None, others: tuple[bool, ...], options: dict[str, Any]
+) -> list[Staged]:
+    if not uris or to is None:
+        raise UsageError("--import needs a URI and the artifact that it goes into", hint="add --to NAME")
+    if any(others):
+        raise UsageError("--move, --follow and --force are for files of this machine", hint="leave them out")
+    detail = shared.verbose or shared.json
+    return [shared.repository.add_import(uri, to=to, detail=detail, **options) for uri in uris]
 
 
 @command(COMMANDS, "rm")
@@ -193,10 +221,14 @@ def checkout(
 @click.option("--meta", metavar="K=V|@FILE", multiple=True, help="Metadata: a key and a JSON value, or a JSON file.")
 @click.option("--as", "prefix", metavar="PREFIX", help="Directory inside the artifact.")
 @click.option("--follow", is_flag=True, help="Store what links point at.")
+@click.option("--import", "taking", is_flag=True, help="Copy what a URI leads to into the store.")
+@click.option("--max-objects", metavar="N", type=click.IntRange(1), help="Objects that one URI may hold (10,000).")
 @click.option("--run", metavar="ID", help="The run that produced it (default: a new one).")
+@transfer_options
 def put(
     shared: Shared, path: str, name: str, kind: str | None, message: str | None, aliases: tuple[str, ...],
-    tags: tuple[str, ...], meta: tuple[str, ...], prefix: str | None, follow: bool, run: str | None,
+    tags: tuple[str, ...], meta: tuple[str, ...], prefix: str | None, follow: bool, taking: bool,
+    max_objects: int | None, run: str | None,
 ) -> None:  # fmt: skip
     """Store a path as a version, in one step.
 
@@ -207,7 +239,7 @@ def put(
 
     result = repository_for_put(shared, path).put(
         path, name=name, type=kind, aliases=aliases, tags=tags, description=message, metadata=metadata(meta),
-        run_id=run, prefix=prefix, follow=follow,
+        run_id=run, prefix=prefix, follow=follow, import_=taking, max_objects=max_objects,
     )  # fmt: skip
     if not shared.answer("put", result):
         shared.say(render.committed(result))

@@ -101,9 +101,9 @@ class Committed:
 
 @dataclass(frozen=True)
 class ImportedFrom:
-    """How much of a version was imported from one place: a bucket, a server, the file system."""
+    """How much of a version was imported from one bucket, one server, or files of this machine."""
 
-    place: str  # "s3://bucket", "https://host", "file://"
+    place: str  # the deepest directory there that held all of it: "s3://bucket/raw"
     entries: int
     size: int
 

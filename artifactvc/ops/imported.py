@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from heapq import merge
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from artifactvc.core.imported import Imported, decode_imported, encode_imported
 from artifactvc.core.manifest import find_many
@@ -83,10 +83,19 @@ def _key(line: Imported) -> bytes:
 
 
 def places(session: Session, sources: Digest | None, root: Digest) -> tuple[ImportedFrom, ...]:
-    """How much of manifest *root* came from which place: a bucket, a server, the file system."""
-    counted: dict[str, tuple[int, int]] = {}
+    """How much of manifest *root* came from where: of each bucket or server the directory that held all."""
+    counted: dict[str, tuple[str, int, int]] = {}
     for entry, line in origins(session, sources, root):
         place = parse_address(line.uri).place
-        files, size = counted.get(place, (0, 0))
-        counted[place] = files + 1, size + (entry.size or 0)
-    return tuple(ImportedFrom(place, files, size) for place, (files, size) in sorted(counted.items()))
+        directory = line.uri.rpartition("/")[0]
+        within, files, size = counted.get(place, (directory, 0, 0))
+        counted[place] = _common(within, directory), files + 1, size + (entry.size or 0)
+    return tuple(ImportedFrom(*found) for _, found in sorted(counted.items()))
+
+
+def _common(one: str, other: str) -> str:
+    """The deepest directory that two are in."""
+    if one == other:
+        return one
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one.split("/"), other.split("/"), strict=False))
+    return "/".join(part for part, _ in same)

@@ -12,18 +12,21 @@ from __future__ import annotations
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from blake3 import blake3
 
+from artifactvc.core.imported import Imported
 from artifactvc.core.manifest import check_path, find, update, walk
 from artifactvc.core.model import EMPTY, Digest, Entry, Root
 from artifactvc.errors import PathConflict, UnknownEntry
-from artifactvc.ops import put
+from artifactvc.ops import put, resolve
 from artifactvc.ops.session import Session
+from artifactvc.ops.trusted import trusted
 from artifactvc.storage.drafts import Draft
 from artifactvc.storage.workspace import kind_of
 from artifactvc.storage.writer import StoreWriter, read_small
@@ -40,9 +43,19 @@ class Prepared:
     may have been forked in between.
     """
 
-    def __init__(self, name: str, kind: str, base: Digest = EMPTY) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        base: Digest = EMPTY,
+        origins: Digest | None = None,
+        imported: Mapping[str, Imported] = MappingProxyType({}),
+    ) -> None:
         self.name, self.kind, self.base = name, kind, base
         self.sources: dict[str, str] = {}  # absolute local path -> the last entry that it became
+        self.origins = origins  # what says where files of the base were imported from
+        self.imported = dict(imported)  # the same of what was imported since, by path
+        self._told, self._untold = origins, bool(imported)  # of the whole, as last stored; whether there is news
         self._changes: dict[str, Entry | None] = {}
         self._foreign = False  # whether an entry was taken over whose object may not be here
         self._directories: set[str] = set()  # above changed paths that are entries
@@ -167,6 +180,12 @@ class Prepared:
         self._foreign = True
         self.flush(session)
 
+    def remember(self, lines: Iterable[Imported]) -> None:
+        """Keep where files came from that were imported into it."""
+        fresh = {line.path: line for line in lines}
+        self.imported.update(fresh)
+        self._untold = self._untold or bool(fresh)
+
     def _check_place(self, session: Session, path: str) -> None:
         parent = path.rpartition("/")[0]
         while parent:
@@ -226,6 +245,11 @@ class Prepared:
         for data in self._nodes.values():
             writer.put_node(data)
         self._held, self._held_bytes, self._nodes = {}, 0, {}
+        if self._untold:
+            from artifactvc.ops.imported import write_imported
+
+            self._told = write_imported(session, writer, self.origins, self.base, self.imported)
+            self._untold = False
 
     def _save(self, session: Session) -> Draft:
         """Name all that is stored by this process's draft file; the caller holds the store's lock."""
@@ -237,7 +261,7 @@ class Prepared:
                 self.base if self.base != EMPTY else None, None, put.owner(), session.clock(),
             )  # fmt: skip
             weakref.finalize(self, _forget, session.avc.drafts.directory / f"{self._draft.id}.json", self._pid)
-        self._draft = replace(self._draft, root=root)
+        self._draft = replace(self._draft, root=root, sources=self._told)
         session.avc.drafts.save(self._draft)
         return self._draft
 
@@ -245,7 +269,7 @@ class Prepared:
         """Store everything now; the draft that names it."""
         with session.avc.writing():
             self.root(session)
-            if self._held or self._nodes:
+            if self._held or self._nodes or self._untold:
                 with session.avc.writer() as writer:
                     self._write(session, writer)
             return self._save(session)
@@ -267,6 +291,20 @@ class Prepared:
         live = session.index.connection.execute(sql, (self.base,)).fetchone() is not None
         if self._foreign or not (live or self.base == EMPTY):
             require_complete(session, draft.root, what=f"'{self.name}'", known=[self.base] if live else [])
+
+
+def on_newest(session: Session, artifact: str, prepared: Prepared) -> Prepared:
+    """The same changes on the newest version of *artifact* (``project/name``); the same where there is none."""
+    row = resolve.find_artifact(session, artifact)
+    newest = resolve.newest_version(session, row["id"]) if row else None
+    if newest is None:
+        return prepared
+    base = trusted(session, newest["digest"])
+    merged = Prepared(prepared.name, prepared.kind, base, newest["sources"], prepared.imported)
+    prepared.flush(session)
+    for entry in prepared.entries(session):
+        merged.set(session, entry, overwrite=True)
+    return merged
 
 
 def _forget(path: Path, pid: int) -> None:

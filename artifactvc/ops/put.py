@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,16 +58,36 @@ def put(
     session: Session, what: Source, name: str, kind: str | None, options: CommitOptions, run: RunFields
 ) -> Committed:
     """Store a path as the next version of artifact *name*; equal content returns the version that has it."""
+    source = Path(os.path.abspath(names.check_given(what.path, "path", "write '.' for the directory that you are in")))
+    if not os.path.lexists(source):
+        raise UnknownPath(f"no file or directory '{escape(what.path)}'", hint="check the path")
+    inside = names.check_prefix(what.prefix)
+
+    def fill(writer: StoreWriter) -> Content:
+        entries = list(entries_of(session, writer, source, what._replace(prefix=inside)))
+        return Content(build(entries, writer.put_node).digest)
+
+    return put_content(session, name, kind, options, run, fill)
+
+
+class Content(NamedTuple):
+    """What a version is made of: a manifest in the store, and what says where files of it were imported from."""
+
+    root: Digest
+    sources: Digest | None = None
+
+
+def put_content(
+    session: Session, name: str, kind: str | None, options: CommitOptions, run: RunFields,
+    fill: Callable[[StoreWriter], Content],
+) -> Committed:  # fmt: skip
+    """Make what *fill* stores the next version of artifact *name*, under one lock."""
     options = replace(options, run=options.run or new_run_id()).checked()
     entity, project, plain = names.parse_artifact(name)
     project = resolve.project_of(session, entity, project)
     names.check_artifact_name(plain)
     if kind is not None:
         names.check_type(kind)
-    source = Path(os.path.abspath(names.check_given(what.path, "path", "write '.' for the directory that you are in")))
-    if not os.path.lexists(source):
-        raise UnknownPath(f"no file or directory '{escape(what.path)}'", hint="check the path")
-    inside = names.check_prefix(what.prefix)
     avc = session.avc
     draft_id = f"p-{secrets.token_hex(16)}"
     with avc.writing():  # the draft is this call's own: nobody else knows its id, so it needs no lock
@@ -75,12 +95,12 @@ def put(
         if row and kind is not None and kind != row["type"]:
             raise type_conflict(row["name"], row["type"], kind)
         with avc.writer() as writer:
-            entries = list(entries_of(session, writer, source, what._replace(prefix=inside)))
-            root = build(entries, writer.put_node)
+            content = fill(writer)
             details = writer.put(salted({**run.details, **whereabouts()}))
         draft = Draft(
             draft_id, project, row["name"] if row else plain, row["type"] if row else kind or "dataset",
-            row["id"] if row else secrets.token_hex(16), root.digest, None, None, owner(), session.clock(),
+            row["id"] if row else secrets.token_hex(16), content.root, None, None, owner(), session.clock(),
+            content.sources,
         )  # fmt: skip
         avc.drafts.save(draft)
         options = replace(options, run_fields={"job_type": run.job_type, "details": details})

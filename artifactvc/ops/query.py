@@ -145,11 +145,18 @@ def imported(session: Session, ref: str, prefix: str = "") -> Iterator[EntryInfo
         return
     from artifactvc.ops.imported import origins
 
-    root, prefix = found.version["digest"], prefix.strip("/")
-    root = trusted(session, root, (prefix,) if prefix else None)
+    prefix = prefix.strip("/")
+    root = trusted(session, found.version["digest"], (prefix,) if prefix else None)
     for entry, line in origins(session, found.version["sources"], root, prefix):
-        source = EntrySource(line.uri, line.identity_kind, line.identity, line.version_id)
-        yield replace(entry_info(entry), source=source)
+        yield replace(entry_info(entry), source=EntrySource(*line[2:]))
+
+
+def sources_of(session: Session, sources: Digest | None, root: Digest) -> dict[str, EntrySource]:
+    """Where the files of manifest *root* were imported from, by path, as the object *sources* says."""
+    from artifactvc.ops.imported import origins
+
+    found = origins(session, sources, trusted(session, root)) if sources is not None else ()
+    return {entry.path: EntrySource(*line[2:]) for entry, line in found}
 
 
 def entry_info(entry: Entry) -> EntryInfo:

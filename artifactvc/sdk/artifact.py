@@ -25,7 +25,7 @@ from artifactvc.core.retention import NONE
 from artifactvc.errors import ArtifactNotLoggedError, BadValue, CommError, NameTaken, ReadOnly, RemoteUnavailable
 from artifactvc.ops import resolve, runs, versions
 from artifactvc.ops.commit import CommitOptions, land
-from artifactvc.ops.prepare import Prepared
+from artifactvc.ops.prepare import Prepared, on_newest
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
@@ -194,7 +194,7 @@ class Artifact(ArtifactRelations):
             if self._parent is not None:
                 self._check_parent(session, project)
             if self._incremental:
-                prepared = self._on_newest(session, project, prepared)
+                prepared = on_newest(session, f"{project}/{self._name}", prepared)
             options = CommitOptions(
                 self._description, tuple(aliases), tuple(tags), self._metadata or None, self._ttl_text(), run_id,
                 command="log",
@@ -231,18 +231,6 @@ class Artifact(ArtifactRelations):
         row = session.index.rows.get("artifact", artifact["id"])
         self._name = row["name"] if row else self._name  # it follows a rename
 
-    def _on_newest(self, session: Session, project: str, prepared: Prepared) -> Prepared:
-        """The same changes on the newest version (``incremental=True``)."""
-        row = resolve.find_artifact(session, f"{project}/{self._name}")
-        newest = resolve.newest_version(session, row["id"]) if row else None
-        if newest is None:
-            return prepared
-        merged = Prepared(self._name, self._type, trusted(session, newest["digest"]))
-        prepared.flush(session)
-        for entry in prepared.entries(session):
-            merged.set(session, entry, overwrite=True)
-        return merged
-
     def new_draft(self) -> Artifact:
         """A draft with the same entries, description and metadata, to be changed and logged as the next version.
 
@@ -253,7 +241,8 @@ class Artifact(ArtifactRelations):
             found = versions.source_of(session, self._version(session))
             draft = Artifact.__new__(Artifact)
             base = trusted(session, found.version["digest"])
-            draft._begin(Prepared(found.artifact["name"], self._type, base), found.artifact["name"], self._type)
+            prepared = Prepared(found.artifact["name"], self._type, base, found.version["sources"])
+            draft._begin(prepared, prepared.name, self._type)
             self._require_read("description", "metadata")
             draft._where, draft._parent = session.avc.root, found
             if session.avc.root.exists():

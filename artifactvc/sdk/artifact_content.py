@@ -155,6 +155,28 @@ class ArtifactContent(ArtifactReading):
             raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")
         raise UnsupportedError("references are not in this version", hint="add the file itself, with add_file")
 
+    def add_import(
+        self, uri: str, name: PathLike | None = None, max_objects: int | None = None
+    ) -> Sequence[ArtifactManifestEntry]:
+        """Copy what *uri* leads to into the store: an object, or all below a directory, at most *max_objects* (10,000).
+
+        The entries are those of files, and ``sources`` says where they came from. An object gets its
+        own name unless *name* says otherwise; of a directory *name* is the place of what is in it.
+        What was imported before and has not changed is not fetched again.
+
+        W&B has nothing like it: there a reference stays one. Raises ReferenceMissing,
+        ReferenceChanged, ValueError for what is no address, or for a path that has other content.
+        """
+        from artifactvc.core.references import MAX_OBJECTS
+        from artifactvc.ops.importing import import_into
+
+        prepared = self._open("add_import")
+        path = entry_path(name) if name is not None else None
+        with self._session(create=True) as session:
+            most = MAX_OBJECTS if max_objects is None else max_objects
+            found = import_into(session, prepared, uri, path, most)
+        return [ArtifactManifestEntry(self._itself(), entry) for entry in found]
+
     # ---- removing -------------------------------------------------------------------------
 
     def remove(self, item: PathLike | ArtifactManifestEntry) -> None:

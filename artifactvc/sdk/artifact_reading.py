@@ -16,6 +16,7 @@ from artifactvc.sdk.environment import variable
 from artifactvc.sdk.manifest import ArtifactManifest, ArtifactManifestEntry, Reader
 
 if TYPE_CHECKING:
+    from artifactvc.core.results import EntrySource
     from artifactvc.sdk.files import ArtifactFiles
     from artifactvc.sdk.tables import Value
 
@@ -76,6 +77,20 @@ class ArtifactReading(ArtifactBase):
     def manifest(self) -> ArtifactManifest:
         """The entries."""
         return ArtifactManifest(self._itself())
+
+    @property
+    def sources(self) -> dict[str, EntrySource]:
+        """Where its imported files came from, by path: address, identity and version at that time."""
+        from artifactvc.ops.query import sources_of
+
+        if self._is_blank():
+            return {}
+        with self._session() as session:
+            if self._prepared is not None:
+                draft = self._prepared.flush(session)
+                return sources_of(session, draft.sources, draft.root)
+            row = self._version(session).version
+            return sources_of(session, row["sources"], row["digest"])
 
     @property
     def digest(self) -> str:

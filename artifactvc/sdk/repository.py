@@ -255,6 +255,23 @@ class Repository(Remotes, Retention):
         options = stage.AddOptions(to, type, prefix, move, follow, force, dry_run, detail)
         return stage.add(self._session, [os.fspath(path) for path in paths], options)
 
+    def add_import(
+        self,
+        uri: str,
+        *,
+        to: str,
+        type: str | None = None,
+        prefix: str | None = None,
+        max_objects: int | None = None,
+        dry_run: bool = False,
+        detail: bool = False,
+    ) -> results.Staged:
+        """Stage what *uri* leads to, an object or all below a directory, as files whose bytes come into the store."""
+        from artifactvc.ops import importing
+
+        options = importing.ImportOptions(to, type, prefix, max_objects, dry_run, detail)
+        return importing.add_import(self._session, uri, options)
+
     def remove(self, name: str, paths: Sequence[str], *, dry_run: bool = False) -> results.Staged:
         """Take entries, or all below a directory, out of an artifact's draft."""
         from artifactvc.ops import stage
@@ -364,14 +381,26 @@ class Repository(Remotes, Retention):
         job_type: str = "cli_put",
         prefix: str | None = None,
         follow: bool = False,
+        import_: bool = False,
+        max_objects: int | None = None,
     ) -> results.Committed:
-        """Store a file or directory from anywhere as a version, with a run that produced it."""
+        """Store a file or directory from anywhere as a version, with a run that produced it.
+
+        With *import_* the path is an address, and what it leads to comes into the store.
+        """
         from artifactvc.ops import commit, put
 
         options = commit.CommitOptions(
             description, aliases, tags, metadata, run=run_id or variable(self._environ, "RUN_ID"), command="put"
         )
         details = {"command": sys.argv[:50], "directory": os.getcwd()}
+        if import_:
+            from artifactvc.ops import importing
+
+            wanted = importing.ImportOptions(name, type, prefix, max_objects)
+            return importing.put_import(
+                self._session, os.fspath(path), wanted, options, put.RunFields(job_type, details)
+            )
         source = put.Source(os.fspath(path), prefix or "", follow)
         return put.put(self._session, source, name, type, options, put.RunFields(job_type, details))
 

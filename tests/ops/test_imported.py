@@ -67,7 +67,7 @@ def test_a_version_tells_where_its_files_came_from(imported: Repository):
     assert told(imported) == BOTH
     assert told(imported, prefix="sub") == {"sub/b.txt": BOTH["sub/b.txt"]}
     (place,) = imported.show("data").sources
-    assert (place.place, place.entries, place.size) == ("s3://bucket", 2, 6)
+    assert (place.place, place.entries, place.size) == ("s3://bucket/in", 2, 6)
     entry = next(iter(imported.entries("data", "a.txt", sources=True)))
     assert entry.source is not None
     assert (entry.source.identity_kind, entry.source.identity, entry.source.version_id) == ("etag", "1", "v1")
