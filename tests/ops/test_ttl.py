@@ -389,3 +389,22 @@ def test_all_clones_agree_on_who_may(tmp_path, rng, soak):
         without_effect += sum("may change times to live" in row["reason"] for rows in lost for row in rows)
     assert refused > 0
     assert without_effect > 0
+
+
+def test_an_index_of_before_is_made_anew(data):
+    """What an older avc applied without asking who recorded it is read again by this one."""
+    import sqlite3
+
+    from artifactvc.storage import schema
+
+    data.set_ttl_editors(["tester"])
+    digest = data.show("data:v0").digest
+    data.close()
+    with sqlite3.connect(data.avc_root / "index.sqlite") as old:
+        old.execute("UPDATE version SET ttl = '1d' WHERE digest = ?", (digest,))  # as by somebody else's record
+        old.execute("DELETE FROM _sqlite_migrations WHERE name = 'editors'")
+        old.execute(f"PRAGMA user_version = {schema.VERSION - 1}")
+    old.close()
+    with reopen(data.root) as again:
+        assert again.show("data:v0").ttl is None
+        assert again.ttl_editors() == ["tester"]
