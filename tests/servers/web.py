@@ -49,6 +49,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(with_bytes=True)
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # who looks only leaves the bytes
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().finish()
+
     def log_message(self, *_: object) -> None:
         """Nobody reads it."""
 
@@ -93,18 +101,21 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Transfer-Encoding"] = "chunked"
         else:
             headers["Content-Length"] = str(len(data) - start if page.length == "right" else page.length)
+        # What becomes of this answer is settled before its head is sent: a client that has that may go on.
+        end = page.cuts.pop(0) if with_bytes and page.cuts else len(data)
+        at_byte, page.at_byte = (page.at_byte, None) if with_bytes else (None, page.at_byte)
         self._head(status, headers | page.headers)
         if with_bytes:
-            self._bytes(page, data[start:], start)
+            self._bytes(page, data[start:], start, end, at_byte)
         return None
 
-    def _bytes(self, page: Page, data: bytes, start: int) -> None:
-        end = page.cuts.pop(0) if page.cuts else len(data)
+    def _bytes(
+        self, page: Page, data: bytes, start: int, end: int, at_byte: tuple[int, Callable[[Page], None]] | None
+    ) -> None:
         for at in range(0, min(len(data), end), PIECE):
-            if page.at_byte is not None and start + at >= page.at_byte[0]:
-                happens, page.at_byte = page.at_byte[1], None
-                self.wfile.flush()
-                happens(page)
+            if at_byte is not None and start + at >= at_byte[0]:
+                at_byte[1](page)
+                at_byte = None
             piece = data[at : min(at + PIECE, end)]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if page.length is None else piece)
         if end < len(data) or page.length not in ("right", None):
