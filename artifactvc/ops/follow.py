@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from artifactvc.core.model import Digest, Entry
-from artifactvc.core.references import BLAKE3, Target, parse_address, target_of
+from artifactvc.core.references import BLAKE3, Target, is_resumable, parse_address, target_of
 from artifactvc.core.results import Bringing
 from artifactvc.errors import AvcError, ReferenceChanged, ReferenceMissing, RemoteUnavailable
 from artifactvc.ops.consent import check_consent, open_allowed
@@ -187,7 +187,7 @@ class _Following:
             source, target = self._sources.source(entry)
             sink: _Sink = _Memory()
             if entry.size is None or entry.size > SMALL:
-                sink = self._begun[key] = Growing(self._session.avc.staging, None if entry.identity is None else key)
+                sink = self._begun[key] = Growing(self._session.avc.staging, key if is_resumable(target) else None)
             yield self._job(key, entry, source, target, sink)
 
     def _job(self, key: str, entry: Entry, source: Source, target: Target, sink: _Sink) -> Callable[[], _Came]:
@@ -239,7 +239,7 @@ class _Following:
             except RemoteUnavailable:
                 if sink.size == before:  # the source has asked as often as it may
                     raise
-                if target.identity is None:  # nothing says that the rest would belong to the same bytes
+                if not is_resumable(target):  # nothing says that the rest would belong to the same bytes
                     again -= 1
                     if again <= 0:
                         raise
