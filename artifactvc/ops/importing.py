@@ -128,6 +128,8 @@ def listed(session: Session, uri: str, prefix: str, most: int, name: str | None 
     if one is not None:
         targets, name = [one], name or one.name
         entries = [one.entry(check_path(_at(prefix, name)))]
+    elif address.kind == "http":  # nothing lists what a web server has
+        raise ReferenceMissing(f"there is nothing at '{escape(uri)}'", hint="check the address")
     else:
         targets = list(islice(source.list(address), most + 1))
         if len(targets) > most:

@@ -6,7 +6,10 @@ import os
 import random
 import traceback
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -242,6 +245,24 @@ def test_what_is_no_import(work: Repository, source: Path):
             work.add_import(uri, to="data", **options)
     assert work.status().artifacts == ()
     assert not (work.avc_root / "adopted").exists()
+
+
+def test_what_a_web_server_does_not_have(work: Repository, source: Path):
+    """Is missing; that nothing can be listed there is no answer to that. What it has is fetched once."""
+    handler = partial(SimpleHTTPRequestHandler, directory=os.fspath(source))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(ReferenceMissing, match=f"there is nothing at '{place}/none'"):
+            work.add_import(f"{place}/none", to="data")
+        assert work.add_import(f"{place}/sub/big.bin", to="data").files_read == 1
+        work.commit()
+        assert work.add_import(f"{place}/sub/big.bin", to="data").files_read == 0
+        server.shutdown()
+    (entry,) = work.entries("data", sources=True)
+    assert entry.source is not None
+    assert entry.source.identity_kind == "last-modified"
+    assert b"".join(work.read("data", "big.bin")) == LARGE
 
 
 def test_an_object_that_would_be_a_directory_of_another(work: Repository, bucket: Bucket):
