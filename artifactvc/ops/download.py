@@ -33,6 +33,7 @@ class Wanted:
 
     begins: str = ""
     path: str | None = None
+    allow_missing: bool = False  # leave out references whose bytes cannot be had any more
 
 
 def download(session: Session, found: Found, root: Path, wanted: Wanted) -> CheckedOut:
@@ -40,7 +41,9 @@ def download(session: Session, found: Found, root: Path, wanted: Wanted) -> Chec
     root = Path(os.path.abspath(root))
     digest = found.version["digest"]
     before = _recorded(session, root)
-    options = CheckoutOptions(begins=wanted.begins, exactly=wanted.path, force=before == digest)
+    options = CheckoutOptions(
+        begins=wanted.begins, exactly=wanted.path, force=before == digest, allow_missing=wanted.allow_missing
+    )
     try:
         done = checkout.write(session, found, root, options)
     except WouldOverwrite as error:

@@ -23,6 +23,7 @@ from artifactvc.ops.session import Session
 from artifactvc.ops.sharing import left_behind, members, needed_by_all
 from artifactvc.storage import sweep
 from artifactvc.storage.parts import changed_at, local_drafts
+from artifactvc.storage.uses import GRAIN
 from artifactvc.util.text import parse_duration, parse_time
 
 
@@ -43,13 +44,26 @@ def collect(session: Session, grace: str, *, dry_run: bool = False) -> Collected
             _drop_parts(session, duration)
         with members(session) as all_of_them:
             keep = needed_by_all(session, all_of_them[1:], duration)
+            kept_here = _followed(session, duration, dry_run=dry_run)
+            cached, keep = len(kept_here - keep), keep | kept_here
         older_than = time.time() - duration.total_seconds()
         settled = sweep.settle(store, lambda digest: bytes.fromhex(digest) in keep, older_than, dry_run=dry_run)
         label = f"{session.clock()[:19].replace(':', '')}-{secrets.token_hex(4)}"
         swept = sweep.plan(store, keep) if dry_run else sweep.sweep(store, keep, label)
         store.uses.pass_over()
-        kept = _kept(session, duration, len(keep), len(all_of_them) - 1)
+        kept = _kept(session, duration, len(keep) - cached, len(all_of_them) - 1)
+        if cached:
+            kept += (f"cached: {cached} object{'s' * (cached != 1)} that references led to within the grace",)
         return Collected(swept.objects, swept.bytes, settled.bytes, settled.restored, expired, kept, dry_run)
+
+
+def _followed(session: Session, grace: timedelta, *, dry_run: bool) -> set[bytes]:
+    """Objects that references led to within the grace: they stay, and what is noted of older ones goes."""
+    followed, oldest = session.avc.store.followed, time.time() - grace.total_seconds()
+    kept = {bytes.fromhex(digest) for digest, _, at in followed.rows() if at + GRAIN > oldest}
+    if not dry_run:
+        followed.drop(oldest - GRAIN)
+    return kept
 
 
 def _drop_orphans(session: Session, grace: timedelta) -> None:

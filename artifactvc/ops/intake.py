@@ -13,14 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from artifactvc.core.manifest import walk
+from artifactvc.core.manifest import find_many, walk
 from artifactvc.core.model import EMPTY, Digest, Entry
 from artifactvc.errors import MissingObject, PathConflict
 from artifactvc.ops import look
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
+from artifactvc.ops.stand_ins import known, unmodified
 from artifactvc.storage.bindings import Binding
 from artifactvc.storage.bulk import Batch, BatchRead, put_batches
+from artifactvc.storage.followed import key_of
 from artifactvc.storage.statcache import WIDTH, FileStat, Recorded, StatCache
 from artifactvc.storage.workspace import DirScan, file_stat, kind_of
 from artifactvc.storage.writer import StoreWriter
@@ -84,7 +86,7 @@ def take(
     """Store what differs from the stat cache, and work out what changes in the manifest that it is held against."""
     taken, root = Taken(looks, against.key), against.root
     for found in looks:
-        taken.directories += _pending(session, found, generation)
+        taken.directories += _pending(session, found, generation, root)
     total = sum(len(directory.pending) for directory in taken.directories)
     session.progress.start("Storing", total=total, unit="files")
     _store(session, taken, writer, move=move)
@@ -96,10 +98,15 @@ def take(
         else:
             gone.update(gone_from(session, root, found, taken))
     taken.changes.update((path, None) for path in gone if path not in taken.changes)
+    if root != EMPTY and taken.changes:
+        # A file that is what a reference leads to, or none, leaves the reference what it is.
+        before = find_many(root, taken.changes, session.node)
+        for path in unmodified(session, before, taken.changes):
+            del taken.changes[path]
     return taken
 
 
-def _pending(session: Session, found: Look, generation: int) -> Iterator[_Directory]:
+def _pending(session: Session, found: Look, generation: int, root: Digest) -> Iterator[_Directory]:
     """The directories in which something is to be done, with what must be read."""
     asked = not (found.exact and found.generation == generation)
     directories = []
@@ -115,10 +122,28 @@ def _pending(session: Session, found: Look, generation: int) -> Iterator[_Direct
     for directory in directories:
         if present is not None:
             absent = [i for i in range(len(directory.scan.names)) if _absent(directory, i, present)]
+            absent = _without_references(session, root, directory, absent) if absent and root != EMPTY else absent
             directory.pending = sorted({*directory.pending, *absent})
         # A directory in which nothing differs but which is not what the manifest has is held against it whole.
         if directory.pending or not found.exact or not directory.scan.same:
             yield directory
+
+
+def _without_references(session: Session, root: Digest, directory: _Directory, absent: list[int]) -> list[int]:
+    """Those of *absent* that are no files which references lead to: of such the store needs no copy."""
+    path = {i: directory.found.place(directory.scan.path, directory.scan.names[i]) for i in absent}
+    before = find_many(root, path.values(), session.node)
+    references = {p: entry for p, entry in before.items() if entry.kind == "r"}
+    if not references:
+        return absent
+    held = known(session, references.values())
+
+    def is_reference(i: int) -> bool:
+        entry = references.get(path[i])
+        told = held.get(key_of(entry)) if entry else None
+        return told is not None and told.digest == directory.key(i).hex()
+
+    return [i for i in absent if not is_reference(i)]
 
 
 def _absent(directory: _Directory, position: int, present: set[str]) -> bool:

@@ -26,6 +26,7 @@ from artifactvc.ops.complete import note_complete, own_intact
 from artifactvc.ops.intake import Taken
 from artifactvc.ops.look import Look
 from artifactvc.ops.session import Session
+from artifactvc.ops.stand_ins import unmodified
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import FILE as bindings_file
 from artifactvc.storage.bindings import Binding, Bound
@@ -309,6 +310,8 @@ def _plan(session: Session, draft: Draft, looks: list[Look]) -> Staged:
             gone = intake.gone_from(session, draft.root, found, intake.Taken(looks, draft.key, changes=changes))
             changes.update((path, None) for path in gone)
     before = find_many(draft.root, changes, session.node)
+    for path in unmodified(session, before, changes):
+        del changes[path]
     different = [
         Change(path, before.get(path), entry) for path, entry in sorted(changes.items()) if before.get(path) != entry
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from artifactvc.core.model import Entry, is_digest
+from artifactvc.core.model import Digest, Entry, is_digest
 from artifactvc.core.references import BLAKE3
 from artifactvc.errors import AvcError
 from artifactvc.ops.session import Session
@@ -68,3 +68,22 @@ def with_files(
         held = told.get(key_of(entry)) if entry.kind == "r" else None
         out[path] = entry if held is None else as_file(entry, held)
     return out
+
+
+def stands_for(session: Session, entry: Entry, kind: str, digest: Digest) -> bool:
+    """Whether a file of *kind* and *digest* is what the reference *entry* leads to.
+
+    An executable bit makes no difference: a reference has no place for it.
+    """
+    held = known(session, [entry]).get(key_of(entry))
+    return kind != "l" and held is not None and held.digest == digest
+
+
+def unmodified(session: Session, before: Mapping[str, Entry], now: Mapping[str, Entry | None]) -> set[str]:
+    """The paths whose files are what the references *before* lead to, or have no file: those stay references."""
+    kept = set()
+    for path, entry in before.items():
+        after = now.get(path)
+        if entry.kind == "r" and (after is None or stands_for(session, entry, after.kind, after.digest or "")):
+            kept.add(path)
+    return kept

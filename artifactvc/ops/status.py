@@ -19,6 +19,7 @@ from artifactvc.ops import look, resolve
 from artifactvc.ops.changes import path_change
 from artifactvc.ops.look import Look, Seen
 from artifactvc.ops.session import Session
+from artifactvc.ops.stand_ins import stands_for
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.bindings import Bound
 from artifactvc.storage.drafts import workspace_draft_id
@@ -131,7 +132,9 @@ def _exact(session: Session, found: Look, root: Digest) -> Iterator[tuple[str, S
     differing, gone = list(found.differing()), found.vanished()
     entries = find_many(root, [*(seen.path for seen in differing), *gone], session.node) if differing or gone else {}
     for path in gone:
-        yield path, None, entries.get(path)
+        entry = entries.get(path)
+        if entry is None or entry.kind != "r":  # a reference needs no file here
+            yield path, None, entry
     for seen in differing:
         yield seen.path, seen, entries.get(seen.path)
 
@@ -141,7 +144,7 @@ def _whole(
 ) -> Iterator[tuple[str, Seen | None, Entry | None]]:
     there = {seen.path: seen for directory in found.scan.directories for seen in found.files(directory)}
     for entry in walk(root, session.node, found.prefix) if root != EMPTY else ():
-        if entry.kind != "r" and (entry.path in there or entry.path not in elsewhere):
+        if entry.path in there or (entry.kind != "r" and entry.path not in elsewhere):
             yield entry.path, there.pop(entry.path, None), entry
     for path, seen in there.items():
         yield path, seen, None
@@ -156,6 +159,13 @@ def _compare(
     if entry is None:
         # No digest: whether the stat cache happens to know it must not show.
         return PathChange(path, "untracked", None, seen.stat.size, None, None)
+    if entry.kind == "r":
+        digest = seen.digest or look.hash_path(session, seen)
+        if stands_for(session, entry, seen.kind, digest):
+            if not seen.followed:
+                same[seen.file] = Recorded(seen.stat, digest)
+            return None
+        return PathChange(path, "modified", entry.size, seen.stat.size, entry.identity, digest)
     size = None if seen.kind == "l" else seen.stat.size
     if ("l" in (seen.kind, entry.kind) and seen.kind != entry.kind) or (entry.kind != "l" and size != entry.size):
         return PathChange(path, "modified", entry.size, size, entry.digest, None)

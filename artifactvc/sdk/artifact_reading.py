@@ -170,16 +170,20 @@ class ArtifactReading(ArtifactBase):
         ``"bike.png"`` takes ``bike.png2`` too, ``"images/"`` a directory. Files that are
         right stay untouched, damaged ones of this version are put right, others are left
         alone; a file of another version in the way is an error that suggests *root*.
+
+        What references lead to is fetched in the version that was recorded, before any file is
+        replaced; ReferenceChanged or ReferenceMissing names a file of which that cannot be had,
+        unless *allow_missing_references* leaves it out. *skip_cache* makes no difference.
         """
         if self.is_draft():
             raise ArtifactNotLoggedError("Artifact.download", self)
-        return self._download(root, begins=path_prefix or "")
+        return self._download(root, Wanted(path_prefix or "", allow_missing=allow_missing_references))
 
-    def _download(self, root: PathLike | None, *, begins: str = "", path: str | None = None) -> str:
+    def _download(self, root: PathLike | None, wanted: Wanted | None = None) -> str:
         with self._session() as session:
             found = self._version(session)
             target = Path(root) if root is not None else downloads.default_root(found, _base())
-            downloads.download(session, found, target, Wanted(begins, path))
+            downloads.download(session, found, target, wanted or Wanted())
         return os.path.abspath(target)
 
     def checkout(self, root: PathLike | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifactvc.core.model import Entry
 from artifactvc.errors import ArtifactNotLoggedError, BadValue, UnknownEntry
+from artifactvc.ops.download import Wanted
 
 if TYPE_CHECKING:
     from artifactvc.sdk.artifact import Artifact
@@ -80,7 +81,7 @@ class ArtifactManifestEntry:
         """Write this one file below *root* (``./artifacts/name:vN`` if not given); its absolute path."""
         if self._artifact.is_draft():
             raise ArtifactNotLoggedError("ArtifactManifestEntry.download", self)
-        base = self._artifact._download(root, path=self.path)
+        base = self._artifact._download(root, Wanted(path=self.path))
         return os.fspath(Path(base) / self.path)
 
     def to_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from artifactvc.errors import ReferenceChanged, ReferenceMissing, WouldOverwrite
 from artifactvc.sdk.repository import Repository
 from tests.ops.references import file_reference, refer
-from tests.support import inside, new, reopen, tree, version, write
+from tests.support import forget_index, inside, new, reopen, tree, version, write
 
 LARGE = bytes(range(256)) * 2000  # has a file of its own in the store
 
@@ -112,3 +112,75 @@ def test_a_dry_run_says_what_would_come_from_where(work):
     assert done.written == 2
     work.checkout("data")
     assert work.checkout("data:v1", dry_run=True).bringing == ()
+
+
+def changes(repository: Repository) -> list[tuple[str, str]]:
+    """What ``status`` shows of the one artifact."""
+    (row,) = reopen(repository.root).status().artifacts
+    return [(change.path, change.status) for change in (*row.staged, *row.unstaged)]
+
+
+def references(repository: Repository) -> list[str]:
+    """The paths of the references in the draft, or the newest version."""
+    with inside(repository.root):
+        repository.add()
+        repository.commit()
+    return [entry.path for entry in repository.entries("data") if entry.kind == "reference"]
+
+
+@pytest.mark.parametrize("touched", [False, True])
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_file_that_is_what_its_reference_leads_to_stays_a_reference(work, touched, forgotten):
+    """Neither modified nor untracked, whatever is remembered of it, and ``add`` makes no file of it."""
+    work.checkout("data")
+    if touched:
+        os.utime(work.root / "data" / "a.txt", (1, 1))
+        os.utime(work.root / "data" / "sub" / "big.bin", (1, 1))
+    if forgotten:
+        forget_index(work.root)
+    assert changes(work) == []
+    assert references(reopen(work.root)) == ["a.txt", "sub/big.bin"]
+    assert changes(work) == []
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_reference_needs_no_file_here(work, forgotten):
+    """Its file may be absent, before a checkout and after one: that removes nothing."""
+    assert changes(work) == []
+    work.checkout("data")
+    write(work.root / "data", {"a.txt": None})
+    if forgotten:
+        forget_index(work.root)
+    assert changes(work) == []
+    assert references(reopen(work.root)) == ["a.txt", "sub/big.bin"]
+
+
+def test_a_file_that_was_edited_takes_the_place_of_its_reference(work):
+    """It is modified, and stored when it is added; the others stay references."""
+    work.checkout("data")
+    write(work.root / "data", {"a.txt": "two\n"})
+    assert changes(work) == [("a.txt", "modified")]
+    assert references(reopen(work.root)) == ["sub/big.bin"]
+    assert b"".join(reopen(work.root).read("data", "a.txt")) == b"two\n"
+
+
+def test_gc_keeps_what_references_led_to_for_the_grace(work, source):
+    """Then it goes, without harm: files stay, ``add`` stores nothing, and a checkout fetches again."""
+    work.checkout("data")
+    reopen(work.root).gc()
+    write(source, {"sub/big.bin": None})
+    assert b"".join(reopen(work.root).read("data", "sub/big.bin")) == LARGE
+    with reopen(work.root)._session.avc.connect() as connection:
+        connection.execute("UPDATE followed SET at = 0")
+    collected = reopen(work.root).gc(grace="0s")
+    assert collected.trashed_objects == 2
+    reopen(work.root).gc(grace="0s")
+    assert changes(work) == []
+    with inside(work.root):
+        (staged,) = reopen(work.root).add()
+    assert (staged.added, staged.modified, staged.removed) == (0, 0, 0)
+    assert references(reopen(work.root)) == ["a.txt", "sub/big.bin"]
+    write(source, {"sub/big.bin": LARGE})
+    write(work.root / "data", {"sub/big.bin": None})
+    reopen(work.root).checkout("data")
+    assert tree(work.root / "data") == ALL
