@@ -20,18 +20,27 @@ _CONFIG: Final[dict[str, click.Command]] = {}
 
 
 @command(COMMANDS, "fsck")
-@click.argument("remote_name", required=False, type=REMOTE, metavar="[REMOTE]")
+@click.argument("names", nargs=-1, type=REMOTE, metavar="[REMOTE]")
 @click.option("--full", is_flag=True, help="Hash every stored byte.")
 @click.option("--repair", is_flag=True, help="Mend what can be mended: here from remotes, REMOTE from here.")
+@click.option("--refs", is_flag=True, help="Check what references lead to instead: of all artifacts, or those named.")
 @transfer_options
-def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> int:
+def fsck(shared: Shared, names: tuple[str, ...], full: bool, repair: bool, refs: bool) -> int:
     """Check everything, and mend it.
 
     Here: logs, index, drafts, manifests and objects. Of a remote: its whole log as it stands
     there, where its objects are, and that every one that is needed is there; with --full every
     byte of them is read. Mending a remote stores anew what this repository or another remote
     has, and never overwrites a sound file. Exit code 1 if something is wrong and was not repaired.
+
+    With --refs [NAME]... their storage is asked whether the references of live versions lead to
+    what was recorded; nothing is downloaded, but files of this machine are hashed again.
     """
+    if refs:
+        return _fsck_refs(shared, names, full or repair)
+    if len(names) > 1:
+        raise UsageError("fsck takes one remote", hint="check the references of artifacts with --refs NAME...")
+    remote_name = names[0] if names else None
     result = shared.repository.fsck(remote_name, full=full, repair=repair)
     wrong = [problem for problem in result.problems if not problem.repaired]
     if not shared.answer("fsck", result):
@@ -53,6 +62,19 @@ def fsck(shared: Shared, remote_name: str | None, full: bool, repair: bool) -> i
             of = f" {escape(result.remote)}" if result.remote else ""
             shared.say(f"run 'avc fsck{of}{' --full' if full else ''} --repair' to mend what can be mended")
     return 1 if wrong else 0
+
+
+def _fsck_refs(shared: Shared, names: Sequence[str], other: bool) -> int:
+    if other:
+        raise UsageError("--refs goes with neither --full nor --repair", hint="run 'avc fsck' without --refs for those")
+    result = shared.repository.fsck_refs(names)
+    if not shared.answer("fsck", result):
+        for problem in result.problems:
+            shared.say(f"{problem.subject}: {escape(problem.message)} ({problem.kind})")
+        targets, versions = count(result.objects, "target"), count(result.versions, "version")
+        verdict = count(len(result.problems), "problem") if result.problems else "as recorded"
+        shared.say(f"checked {targets} ({format_size(result.bytes)}) of references in {versions}: {verdict}")
+    return 1 if result.problems else 0
 
 
 @command(COMMANDS, "gc")

@@ -21,8 +21,10 @@ from artifactvc.ops import checkout
 from artifactvc.ops.checkout_plan import CheckoutOptions
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session
+from artifactvc.ops.stand_ins import with_files
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.database import begin
+from artifactvc.storage.followed import key_of
 from artifactvc.storage.loose import hash_file
 from artifactvc.util.text import escape, near
 
@@ -113,6 +115,7 @@ def remove_others(session: Session, found: Found, root: Path) -> list[str]:
 def verify(session: Session, found: Found, root: Path) -> None:
     """Hold the files below *root* against the version: one that is missing, changed or too much is an error.
 
+    So is a reference whose storage does not have what was recorded; no bytes are fetched for that.
     Raises FileNotFoundError, ValueError.
     """
     wanted = {entry.path: entry for entry in walk(trusted(session, found.version["digest"]), session.node)}
@@ -125,13 +128,30 @@ def verify(session: Session, found: Found, root: Path) -> None:
     extra = sorted(there - wanted.keys())
     if extra:
         raise BadValue(f"'{escape(extra[0])}' is in '{escape(os.fspath(root))}' and not in '{shown}'")
-    for path, entry in wanted.items():
-        if entry.kind == "r":
-            session.say(f"'{path}' is a reference, which is not verified here")
-        elif path not in there:
+    for path, entry in with_files(session, wanted).items():
+        if path not in there:
             raise UnknownEntry(f"'{escape(path)}' of '{shown}' is missing in '{escape(os.fspath(root))}'")
-        else:
+        if entry.kind != "r":
             _verify_one(root, entry)
+        elif entry.size is not None and os.path.getsize(root / path) != entry.size:
+            raise BadValue(f"'{escape(os.fspath(root / path))}' was changed: it has not {entry.size:,} bytes")
+        else:
+            session.say(f"of '{path}' only the size could be verified: it is not known here what its reference led to")
+    _verify_references(session, [entry for entry in wanted.values() if entry.kind == "r"])
+
+
+def _verify_references(session: Session, references: list[Entry]) -> None:
+    """Ask their storage whether references lead to what was recorded; the first that does not is raised."""
+    if not references:
+        return
+    from artifactvc.ops.fsck_refs import check_references
+
+    drift = check_references(session, references)
+    for entry in references:
+        error = drift.get(key_of(entry))
+        if error is not None:
+            more = f" (and {len(drift) - 1} more)" if len(drift) > 1 else ""
+            raise type(error)(f"'{escape(entry.path)}': {error.message}{more}", hint=error.hint) from error
 
 
 def _verify_one(root: Path, entry: Entry) -> None:

@@ -198,7 +198,7 @@ class ArtifactReading(ArtifactBase):
         return os.path.abspath(target)
 
     def verify(self, root: PathLike | None = None) -> None:
-        """Hold a download against the version, every byte of it.
+        """Hold a download against the version, every byte of it, and references against what they lead to now.
 
         Raises ValueError for a file too much or changed, FileNotFoundError for one that is missing.
         """

@@ -608,6 +608,15 @@ class Repository(Remotes, Retention):
         name, grace = fetch.remote_name(self._session, remote), str(self.config_get("gc.grace").value)
         return fsck_remote.fsck_remote(self._session, name, grace, full=full, repair=repair)
 
+    def fsck_refs(self, names: Sequence[str] = ()) -> results.Checked:
+        """Ask their storage whether the references of all live versions, or of artifacts *names*, are what they were.
+
+        Each distinct target counts as an object. ReferenceRefused for places that nobody here allowed.
+        """
+        from artifactvc.ops import fsck_refs
+
+        return fsck_refs.fsck_refs(self._session, names)
+
     def gc(self, *, grace: str | None = None, dry_run: bool = False) -> results.Collected:
         """Move what nothing needs to the trash; remove what has been there for the grace."""
         from artifactvc.ops import gc

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from artifactvc.errors import ReferenceChanged, ReferenceMissing, WouldOverwrite
+from artifactvc.errors import ReferenceChanged, ReferenceMissing, ReferenceRefused, RemoteUnavailable, WouldOverwrite
 from artifactvc.sdk.repository import Repository
+from artifactvc.storage.filesource import FileSource
 from tests.ops.references import file_reference, refer
-from tests.support import forget_index, inside, new, reopen, tree, version, write
+from tests.support import clone, forget_index, inside, new, origin, reopen, tree, version, write
 
 LARGE = bytes(range(256)) * 2000  # has a file of its own in the store
 
@@ -184,3 +185,67 @@ def test_gc_keeps_what_references_led_to_for_the_grace(work, source):
     write(work.root / "data", {"sub/big.bin": None})
     reopen(work.root).checkout("data")
     assert tree(work.root / "data") == ALL
+
+
+def test_fsck_refs_tells_drift_by_version_and_path(work, source):
+    """Both identities of what changed, and what is gone; each version that leads there is named."""
+    refer(work, [file_reference("more.txt", source / "a.txt")])
+    sound = work.fsck_refs()
+    assert (sound.versions, sound.objects, sound.bytes, sound.problems) == (3, 2, 4 + len(LARGE), ())
+    write(source, {"a.txt": "two\n", "sub/big.bin": None})
+    found = work.fsck_refs(["data"]).problems
+    assert sorted((problem.subject, problem.kind) for problem in found) == [
+        ("demo/data:v1 'a.txt'", "ReferenceChanged"),
+        ("demo/data:v1 'sub/big.bin'", "ReferenceMissing"),
+        ("demo/data:v2 'a.txt'", "ReferenceChanged"),
+        ("demo/data:v2 'more.txt'", "ReferenceChanged"),
+        ("demo/data:v2 'sub/big.bin'", "ReferenceMissing"),
+    ]
+    assert all(" now, and was " in problem.message for problem in found if problem.kind == "ReferenceChanged")
+
+
+def test_a_clone_follows_references_after_consent(work, source, tmp_path):
+    """Pushed is what is known of them, never their bytes; who did not add them here is asked first."""
+    work.checkout("data")
+    origin(work, tmp_path / "remote")
+    work.push()
+    assert LARGE[:5000] not in b"".join(
+        file.read_bytes() for file in (tmp_path / "remote").rglob("*") if file.is_file()
+    )
+    other = clone(tmp_path / "remote", tmp_path / "other")
+    with pytest.raises(ReferenceRefused):
+        other.checkout("data")
+    with pytest.raises(ReferenceRefused):
+        other.fsck_refs()
+    assert not (other.root / "data").exists()
+    other.config_set("refs.allow", f"file://{source}")
+    other = reopen(other.root)
+    other.checkout("data")
+    assert tree(other.root / "data") == ALL
+
+
+def test_a_cut_stream_goes_on_where_it_was(work, source, monkeypatch):
+    """Within a command and in the next one: only what did not come is read."""
+    size = 3_000_000
+    write(source, {"huge.bin": os.urandom(size)})
+    refer(work, [file_reference("huge.bin", source / "huge.bin")])
+    starts, whole = [], FileSource.read
+
+    def cut(self, target, start=0):
+        starts.append(start)
+        for piece in whole(self, target, start):
+            if len(starts) <= 2 and start == starts[0]:
+                yield piece
+                raise RemoteUnavailable("the connection was cut")
+            if len(starts) == 2:
+                raise RemoteUnavailable("the connection was cut")
+            yield piece
+
+    monkeypatch.setattr(FileSource, "read", cut)
+    with pytest.raises(RemoteUnavailable):
+        list(work.read("data", "huge.bin"))
+    reached = starts[-1]
+    assert 0 < reached < size
+    assert b"".join(reopen(work.root).read("data", "huge.bin")) == (source / "huge.bin").read_bytes()
+    assert starts[-1] == reached
+    assert not [name for name in os.listdir(work.root / ".artifacts" / "tmp") if name.startswith("part")]
