@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-JOBS ?= 2
+# Workers, more than a small machine has cores: tests wait for servers, disks and processes half of the time.
+JOBS ?= 4
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -420,7 +420,7 @@ def faults_of(family: str, calls: Counter[str], rng: random.Random, soak: int) -
         kinds = ["SIGKILL", "EIO", *(["ENOSPC"] if family == "write" else [])]
         for what in kinds:
             by_sqlite = name in _BY_SQLITE
-            most = (3 if what == "SIGKILL" else 1) * soak if by_sqlite else (6 if what == "SIGKILL" else 3)
+            most = (2 if what == "SIGKILL" else 1) * soak if by_sqlite else (4 if what == "SIGKILL" else 2)
             every = soak > 1 and not by_sqlite
             yield from (Fault(name, n, what) for n in spread(calls[name], calls[name] if every else most, rng))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -290,6 +291,36 @@ def _values(process: subprocess.Popen[bytes], out: int, within: float) -> dict[s
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def _for_all_workers(name: str, place: Path, start: Callable[[], Any]) -> Iterator[dict[str, str]]:
+    """One server for all workers of a run, whose directory is *place*: who asks first starts it.
+
+    It is ended by who started it, when no other holds it any longer; one that was killed holds nothing.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        with start() as values:
+            yield values
+        return
+    known = place / f"{name}.json"
+    with open(place / f"{name}.lock", "w") as lock, open(place / f"{name}.users", "w") as users:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if known.exists():
+            fcntl.flock(users, fcntl.LOCK_SH)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            yield json.loads(known.read_text())
+            return
+        with start() as values:
+            known.write_text(json.dumps(values))
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            try:
+                yield values
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                known.unlink()
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                fcntl.flock(users, fcntl.LOCK_EX)
+
+
 def _environment(values: dict[str, str], key: str = "AWS") -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": values[f"{key}_ACCESS_KEY_ID"],
@@ -311,12 +342,14 @@ def moto() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def radosgw() -> Iterator[S3Server]:
-    """S3 by Ceph: takes about 12 seconds to start."""
+def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """S3 by Ceph: takes about 12 seconds to start, so there is one for all workers."""
     for name in ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "ceph-authtool", "monmaptool"):
         if shutil.which(name) is None:
             _missing(name, "run ci/install-servers")
-    with _running([str(Path(__file__).with_name("radosgw.sh"))], within=120) as values:
+    argv = [str(Path(__file__).with_name("radosgw.sh"))]
+    place = tmp_path_factory.getbasetemp().parent
+    with _for_all_workers("radosgw", place, lambda: _running(argv, within=120)) as values:
         server = S3Server("radosgw", values["AWS_ENDPOINT_URL"], _environment(values))
         server.client().put_object(Bucket=server.bucket(), Key="first", Body=b"")  # makes its pools: takes seconds
         yield server
