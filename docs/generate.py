@@ -238,6 +238,7 @@ def _repository_page() -> list[str]:
     ]  # fmt: skip
     for part, name in (
         (source, "Repository"),
+        (_sdk("repository_references"), "References"),
         (_sdk("repository_retention"), "Retention"),
         (_sdk("repository_remotes"), "Remotes"),
     ):

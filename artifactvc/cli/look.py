@@ -41,8 +41,10 @@ def show(shared: Shared, ref: str) -> None:
 @command(COMMANDS, "ls")
 @click.argument("ref", required=False, type=REF)
 @click.argument("prefix", required=False, default="")
-@click.option("-l", "--long", is_flag=True, help="Kind, size and digest of each entry.")
-@click.option("--refs", is_flag=True, help="Only references.")
+@click.option(
+    "-l", "--long", is_flag=True, help="Kind, size and digest (of references identity and version) of each entry."
+)
+@click.option("--refs", is_flag=True, help="Only references, with their sizes, identities and versions.")
 @click.option("--sources", is_flag=True, help="Only imported files, with where they came from.")
 @click.option("--projects", is_flag=True, help="List the projects.")
 @click.option("--types", is_flag=True, help="List the types.")
@@ -65,7 +67,7 @@ def ls(
     found = repository.entries(ref, prefix, sources=sources)
     if refs:
         found = (entry for entry in found if entry.kind == "reference")
-    shared.stream("ls", found, lambda entry: render.entry_line(entry, long=long))
+    shared.stream("ls", found, lambda entry: render.entry_line(entry, long=long or refs))
 
 
 @command(COMMANDS, "cat")

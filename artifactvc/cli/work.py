@@ -53,13 +53,14 @@ def init(shared: Shared, directory: str, project: str | None) -> None:
 @click.option("--force", is_flag=True, help="Let --move make links as root.")
 @click.option("--import", "taking", is_flag=True, help="Copy what a URI leads to into the store.")
 @click.option("--max-objects", metavar="N", type=click.IntRange(1), help="Objects that one URI may hold (10,000).")
+@click.option("--no-checksum", is_flag=True, help="Of a URI keep the URI alone: nothing is asked.")
 @click.option("--dry-run", is_flag=True, help="Say what would be staged, and store nothing.")
 @transfer_options
 def add(
     shared: Shared, paths: tuple[str, ...], to: str | None, kind: str | None, prefix: str | None, move: bool,
-    follow: bool, force: bool, taking: bool, max_objects: int | None, dry_run: bool,
+    follow: bool, force: bool, taking: bool, max_objects: int | None, no_checksum: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Stage files and directories.
+    """Stage files and directories, or references to data that stays where it is.
 
     A directory is taken whole: new, changed and removed files; its contents enter at the
     root of the artifact, or under --as. A file enters by its base name. Each path is bound
@@ -67,15 +68,18 @@ def add(
     that .avcignore names are left out, unless they are tracked already. Empty directories
     and file times are not kept.
 
-    With --import each PATH is a URI (s3://, gs://, az://, https://, file://): an object, or a
-    directory with all below it. Its bytes are copied into the store, and where they came
-    from is remembered ('avc ls REF --sources'). What has not changed since it was imported is
-    not fetched again.
+    A URI (s3://, gs://, az://, https://, file:///) goes into the artifact of --to, an object or
+    a directory with all below it: of each a reference is kept, with its size, identity and
+    version, and no bytes. Adding it again takes what has changed there. avc://NAME:v3/PATH shares
+    what another version has. With --import the bytes are copied into the store, and where they
+    came from is remembered ('avc ls REF --sources'); what has not changed since is not fetched again.
     """
-    if taking:
-        results = _import(shared, paths, to, (move, follow, force), {
+    if taking or any("://" in path for path in paths):
+        results = _add_uris(shared, paths, to, (move, follow, force), (taking, no_checksum), {
             "type": kind, "prefix": prefix, "max_objects": max_objects, "dry_run": dry_run,
         })  # fmt: skip
+    elif max_objects is not None or no_checksum:
+        raise UsageError("--max-objects and --no-checksum are for URIs", hint="leave them out")
     else:
         results = shared.repository.add(
             paths, to=to, type=kind, prefix=prefix, move=move, follow=follow, force=force, dry_run=dry_run,
@@ -90,15 +94,21 @@ def add(
                 ) if result.changes else None
 
 
-def _import(
-    shared: Shared, uris: tuple[str, ...], to: str | None, others: tuple[bool, ...], options: dict[str, Any]
-) -> list[Staged]:
+def _add_uris(
+    shared: Shared, uris: tuple[str, ...], to: str | None, others: tuple[bool, ...], how: tuple[bool, bool],
+    options: dict[str, Any],
+) -> list[Staged]:  # fmt: skip
+    taking, no_checksum = how
     if not uris or to is None:
-        raise UsageError("--import needs a URI and the artifact that it goes into", hint="add --to NAME")
+        raise UsageError("a URI is added to an artifact that is named", hint="say which: avc add URI --to NAME")
     if any(others):
         raise UsageError("--move, --follow and --force are for files of this machine", hint="leave them out")
-    detail = shared.verbose or shared.json
-    return [shared.repository.add_import(uri, to=to, detail=detail, **options) for uri in uris]
+    options["detail"] = shared.verbose or shared.json or options["dry_run"]
+    if taking and no_checksum:
+        raise UsageError("what is imported is checked", hint="leave --no-checksum out")
+    if taking:
+        return [shared.repository.add_import(uri, to=to, **options) for uri in uris]
+    return [shared.repository.add_references(uri, to=to, checksum=not no_checksum, **options) for uri in uris]
 
 
 @command(COMMANDS, "rm")
@@ -224,22 +234,23 @@ def checkout(
 @click.option("--import", "taking", is_flag=True, help="Copy what a URI leads to into the store.")
 @click.option("--max-objects", metavar="N", type=click.IntRange(1), help="Objects that one URI may hold (10,000).")
 @click.option("--run", metavar="ID", help="The run that produced it (default: a new one).")
+@click.option("--no-checksum", is_flag=True, help="Of a URI keep the URI alone: nothing is asked.")
 @transfer_options
 def put(
     shared: Shared, path: str, name: str, kind: str | None, message: str | None, aliases: tuple[str, ...],
     tags: tuple[str, ...], meta: tuple[str, ...], prefix: str | None, follow: bool, taking: bool,
-    max_objects: int | None, run: str | None,
+    max_objects: int | None, no_checksum: bool, run: str | None,
 ) -> None:  # fmt: skip
     """Store a path as a version, in one step.
 
-    PATH may be anywhere; nothing is bound. A run that produced the version is recorded.
-    Makes a repository here where there is none.
+    PATH may be anywhere, or an address, of which references are kept; nothing is bound. A run
+    that produced the version is recorded. Makes a repository here where there is none.
     """
     from artifactvc.cli.artifact import repository_for_put
 
     result = repository_for_put(shared, path).put(
         path, name=name, type=kind, aliases=aliases, tags=tags, description=message, metadata=metadata(meta),
-        run_id=run, prefix=prefix, follow=follow, import_=taking, max_objects=max_objects,
+        run_id=run, prefix=prefix, follow=follow, import_=taking, checksum=not no_checksum, max_objects=max_objects,
     )  # fmt: skip
     if not shared.answer("put", result):
         shared.say(render.committed(result))

@@ -8,9 +8,10 @@ nodes are reached through ``Read`` (digest -> bytes, checked by the store) and `
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from artifactvc.core.cutting import Line, Put, ends_node, line_of, nodes_of, raise_up
 from artifactvc.core.model import EMPTY, EMPTY_ROOT, Digest, Entry, Root
@@ -31,11 +32,13 @@ __all__ = [
     "Put",
     "Read",
     "build",
+    "build_in_order",
     "check",
     "check_path",
     "find",
     "leaves",
     "nodes_for",
+    "side_by_side",
     "summary",
     "update",
     "walk",
@@ -52,6 +55,45 @@ def build(entries: Iterable[Entry], put: Put) -> Root:
     ordered = sorted(entries, key=lambda entry: entry.path.encode())
     _check_order([entry.path for entry in ordered])
     return raise_up(list(nodes_of(map(line_of, ordered), 0, put)), put)
+
+
+def build_in_order(entries: Iterable[Entry], put: Put) -> Root:
+    """The same for entries that come in order of their paths (UTF-8 bytes): none is held but those of one node."""
+    return raise_up(list(nodes_of(map(line_of, _in_order(entries)), 0, put)), put)
+
+
+def _in_order(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """*entries*, which are in order. Raises as ``build``."""
+    above: list[str] = []  # files that could be directories of what comes
+    for entry in entries:
+        above = [path for path in above if entry.path.startswith(path)]
+        for path in above:
+            if path == entry.path:
+                raise PathConflict(f"two entries would stand at '{path}'", hint="give one of them another name")
+            if entry.path.startswith(path + "/"):
+                raise PathConflict(
+                    f"'{path}' is a file and would be a directory of '{entry.path}'",
+                    hint="give one of them another name, or put it below another prefix",
+                )
+        above.append(entry.path)
+        yield entry
+
+
+def side_by_side(before: Iterable[Entry], after: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """Two streams of entries in order, joined by their paths, in order; None where one has nothing at a path."""
+    streams = [_numbered(stream, n) for n, stream in enumerate((before, after))]
+    for _, group in groupby(heapq.merge(*streams, key=lambda item: item[:2]), lambda item: item[0]):
+        pair: list[Entry | None] = [None, None]
+        for _, n, entry in group:
+            if pair[n] is not None:
+                raise PathConflict(f"two entries would stand at '{entry.path}'", hint="give one of them another name")
+            pair[n] = entry
+        yield pair[0], pair[1]
+
+
+def _numbered(entries: Iterable[Entry], n: int) -> Iterator[tuple[bytes, int, Entry]]:
+    for entry in entries:
+        yield entry.path.encode(), n, entry
 
 
 def _check_order(paths: list[str]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
@@ -31,6 +31,9 @@ from artifactvc.storage.drafts import Draft
 from artifactvc.storage.workspace import kind_of
 from artifactvc.storage.writer import StoreWriter, read_small
 from artifactvc.util.text import near
+
+if TYPE_CHECKING:
+    from artifactvc.ops.adopt import Wish
 
 #: Bytes of small objects that are held in memory before they are stored.
 _HELD: Final = 8 << 20
@@ -185,6 +188,25 @@ class Prepared:
         fresh = {line.path: line for line in lines}
         self.imported.update(fresh)
         self._untold = self._untold or bool(fresh)
+
+    def adopt(self, session: Session, wish: Wish) -> list[Entry]:
+        """Take what an address leads to, all or nothing; what the newest version has the same stays as it is there."""
+        from artifactvc.ops import adopt
+
+        with adopt.Listed(session, wish) as listed:
+            newest = adopt.newest(session, f"{session.project}/{self.name}")
+            found = list(adopt.over(session, newest, listed))
+            adopt.allow(session, listed)
+        before = dict(self._changes)
+        try:
+            for entry in found:
+                self.set(session, entry)
+        except PathConflict:
+            self._changes, self._root = before, None
+            raise
+        self._foreign |= any(entry.is_file for entry in found)
+        self.flush(session)
+        return found
 
     def _check_place(self, session: Session, path: str) -> None:
         parent = path.rpartition("/")[0]

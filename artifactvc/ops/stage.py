@@ -11,13 +11,13 @@ import os
 import secrets
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
-from artifactvc.core.results import PathChange, Staged
+from artifactvc.core.results import Staged
 from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageError
 from artifactvc.ops import intake, look, resolve
 from artifactvc.ops.changes import path_change
@@ -114,9 +114,7 @@ def artifact_key(session: Session, text: str) -> Key:
 
 def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Part]:
     if "://" in text:
-        raise UsageError(
-            f"'{escape(text)}' is a reference, which this version cannot add", hint="add files by their path"
-        )
+        raise UsageError(f"'{escape(text)}' is an address", hint="add addresses one at a time, with --to NAME")
     workspace, bindings = session.avc.workspace, session.avc.bindings
     path = relative_path(workspace, names.check_given(text, "path", "write '.' for the directory that you are in"))
     if path == bindings_file:
@@ -198,11 +196,14 @@ def counted(draft: Draft, root: Root, changes: list[Change], *, detail: bool, dr
     count = {"added": 0, "modified": 0, "removed": 0}
     for change in changes:
         count[change.status] += 1
-    unchanged = root.count - count["added"] - count["modified"]
-    shown: tuple[PathChange, ...] = tuple(path_change(change) for change in changes) if detail else ()
+    return told(draft, root.count, count, changes if detail else (), dry_run=dry_run)
+
+
+def told(draft: Draft, entries: int, count: Mapping[str, int], shown: Iterable[Change], *, dry_run: bool) -> Staged:
+    """What people are told of a draft that has *entries* now, with how many of them were added, modified, removed."""
     return Staged(
         f"{draft.project}/{draft.name}", draft.type, count["added"], count["modified"], count["removed"],
-        unchanged, 0, 0, root.count, dry_run, shown,
+        entries - count["added"] - count["modified"], 0, 0, entries, dry_run, tuple(map(path_change, shown)),
     )  # fmt: skip
 
 

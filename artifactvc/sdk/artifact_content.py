@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from artifactvc.errors import ArtifactFinalizedError, BadValue, PathConflict, UnsupportedError, WrongType
+from artifactvc.errors import ArtifactFinalizedError, BadValue, PathConflict, WrongType
 from artifactvc.ops.prepare import Prepared
 from artifactvc.sdk.artifact_reading import ArtifactReading
 from artifactvc.sdk.entry_path import PathLike, entry_path
@@ -144,16 +144,32 @@ class ArtifactContent(ArtifactReading):
         checksum: bool = True,
         max_objects: int | None = None,
     ) -> Sequence[ArtifactManifestEntry]:
-        """References come in a later version; an entry of another version is added by its bytes, which are shared."""
+        """Refer to the object at *uri*, or to all below it: URI, size and version are kept, never bytes.
+
+        *name* is the name of a single object, and a directory for many; without it an object
+        has the last component of its address, and what is below a prefix its path there.
+        Without *checksum* nothing is asked and the URI alone is kept. Past *max_objects*
+        (10,000 where it is None or 0) it is a ValueError. An entry of another artifact is
+        taken with its bytes, which are shared, and so is ``avc://name:v3/path``.
+        Returns the entries. Raises ValueError for an address that is none or holds a secret,
+        ReferenceMissing where nothing is.
+        """
         prepared = self._open("add_reference")
         if isinstance(uri, ArtifactManifestEntry):
             entry = uri._entry.moved(entry_path(name) if name is not None else uri.path)
             with self._session(create=True) as session:
                 prepared.take_over(session, entry)
             return [ArtifactManifestEntry(self._itself(), entry)]
-        if not isinstance(uri, (str, os.PathLike)) or "://" not in os.fspath(uri):
+        from artifactvc.core.references import is_uri
+        from artifactvc.ops.adopt import Wish
+
+        if not isinstance(uri, (str, os.PathLike)) or not is_uri(os.fspath(uri)):
             raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")
-        raise UnsupportedError("references are not in this version", hint="add the file itself, with add_file")
+        path = entry_path(name) if name is not None else None
+        with self._session(create=True) as session:
+            wish = Wish(os.fspath(uri), path, checksum=checksum, max_objects=max_objects)
+            found = prepared.adopt(session, wish)
+        return [ArtifactManifestEntry(self._itself(), entry) for entry in found]
 
     def add_import(
         self, uri: str, name: PathLike | None = None, max_objects: int | None = None

@@ -30,6 +30,7 @@ from artifactvc.sdk.environment import (
     set_global,
     variable,
 )
+from artifactvc.sdk.repository_references import References
 from artifactvc.sdk.repository_remotes import Remotes
 from artifactvc.sdk.repository_retention import Retention
 from artifactvc.storage import avcdir, bindings, settings
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteOptions", "Repository", "global_setting", "set_global", "transfer_limits", "variable"]
 
 
-class Repository(Remotes, Retention):
+class Repository(References, Remotes, Retention):
     """An open repository; use it as a context manager, or call ``close``."""
 
     def __init__(self, avc: AvcDir, environ: Mapping[str, str], progress: Progress | None = None) -> None:
@@ -382,11 +383,13 @@ class Repository(Remotes, Retention):
         prefix: str | None = None,
         follow: bool = False,
         import_: bool = False,
+        checksum: bool = True,
         max_objects: int | None = None,
     ) -> results.Committed:
         """Store a file or directory from anywhere as a version, with a run that produced it.
 
-        With *import_* the path is an address, and what it leads to comes into the store.
+        Of a *path* that is an address references are kept, as ``add_references`` does;
+        with *import_* what it leads to comes into the store.
         """
         from artifactvc.ops import commit, put
 
@@ -401,12 +404,13 @@ class Repository(Remotes, Retention):
             return importing.put_import(
                 self._session, os.fspath(path), wanted, options, put.RunFields(job_type, details)
             )
-        source = put.Source(os.fspath(path), prefix or "", follow)
+        source = put.Source(os.fspath(path), prefix or "", follow, checksum=checksum, max_objects=max_objects)
         return put.put(self._session, source, name, type, options, put.RunFields(job_type, details))
 
     def name_for(self, path: str | Path) -> str:
-        """The artifact that a path is named after where no name is given."""
-        last = os.path.basename(os.path.abspath(path))
+        """The artifact that a path, or an address, is named after where no name is given."""
+        text = os.fspath(path)
+        last = text.rstrip("/").rpartition("/")[2] if "://" in text else os.path.basename(os.path.abspath(text))
         return names.artifact_name_from(last)
 
     def require_type(self, ref: str, kind: str) -> None:
