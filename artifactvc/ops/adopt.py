@@ -37,7 +37,7 @@ from artifactvc.errors import (
 )
 from artifactvc.ops import consent, resolve, stage
 from artifactvc.ops.commit import CommitOptions
-from artifactvc.ops.put import Content, RunFields, Source, put_content
+from artifactvc.ops.put import Content, RunFields, put_content
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.drafts import Draft, workspace_draft_id
@@ -197,15 +197,11 @@ def over(session: Session, before: Digest, listed: Listed) -> Iterator[Entry]:
             yield known(new, old)
 
 
-def put(
-    session: Session, what: Source, name: str, kind: str | None, options: CommitOptions, run: RunFields
-) -> Committed:
-    """Make references to what is at the address ``what.path`` the next version of artifact *name*."""
+def put(session: Session, wish: Wish, name: str, kind: str | None, options: CommitOptions, run: RunFields) -> Committed:
+    """Make references to what *wish* names the next version of artifact *name*."""
     entity, project, plain = names.parse_artifact(name)
     project = resolve.project_of(session, entity, project)
-    prefix = names.check_prefix(what.prefix)
-    wish = Wish(what.path, prefix=prefix, checksum=what.checksum, max_objects=what.max_objects)
-    with Listed(session, wish) as listed:
+    with Listed(session, replace(wish, prefix=names.check_prefix(wish.prefix))) as listed:
         allow(session, listed)
         before = newest(session, f"{project}/{plain}")
 

@@ -45,8 +45,6 @@ class Source(NamedTuple):
     prefix: str = ""
     follow: bool = False
     ignore: bool = False
-    checksum: bool = True  # of an address
-    max_objects: int | None = None
 
 
 class RunFields(NamedTuple):
@@ -60,10 +58,6 @@ def put(
     session: Session, what: Source, name: str, kind: str | None, options: CommitOptions, run: RunFields
 ) -> Committed:
     """Store a path as the next version of artifact *name*; equal content returns the version that has it."""
-    if "://" in what.path:
-        from artifactvc.ops import adopt
-
-        return adopt.put(session, what, name, kind, options, run)
     source = Path(os.path.abspath(names.check_given(what.path, "path", "write '.' for the directory that you are in")))
     if not os.path.lexists(source):
         raise UnknownPath(f"no file or directory '{escape(what.path)}'", hint="check the path")

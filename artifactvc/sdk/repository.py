@@ -404,8 +404,13 @@ class Repository(References, Remotes, Retention):
             return importing.put_import(
                 self._session, os.fspath(path), wanted, options, put.RunFields(job_type, details)
             )
-        source = put.Source(os.fspath(path), prefix or "", follow, checksum=checksum, max_objects=max_objects)
-        return put.put(self._session, source, name, type, options, put.RunFields(job_type, details))
+        run = put.RunFields(job_type, details)
+        if "://" in os.fspath(path):
+            from artifactvc.ops import adopt
+
+            wish = adopt.Wish(os.fspath(path), prefix=prefix or "", checksum=checksum, max_objects=max_objects)
+            return adopt.put(self._session, wish, name, type, options, run)
+        return put.put(self._session, put.Source(os.fspath(path), prefix or "", follow), name, type, options, run)
 
     def name_for(self, path: str | Path) -> str:
         """The artifact that a path, or an address, is named after where no name is given."""
