@@ -188,6 +188,10 @@ def records() -> st.SearchStrategy[dict[str, Any]]:
             set=_set(value=st.sampled_from([None, "90d", "none", "soon", ["90d"]])),
         ),
         _record("setting", {"name": st.just("ttl.editors")}, set=_set(value=st.sampled_from(EDITORS))),
+        _record(
+            "retention", {"artifact": artifact},
+            set=_set(policy=st.none() | st.fixed_dictionaries({"keep_last": st.just(2)})),
+        ),
         _record("draft", {"draft": st.just("d1")}, artifact=artifact, digest=digest, set=_set(state=st.just("open"))),
         _record("finish", {"draft": st.just("d1"), **version}),
         _record("seen", {"remote": st.just("f" * 32), "n": number}),

@@ -24,7 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     **dict.fromkeys(("init", "add", "rm", "status", "commit", "reset", "checkout", "put", "get"), "work"),
     **dict.fromkeys(("log", "show", "ls", "cat", "diff"), "look"),
     **dict.fromkeys(("alias", "tag", "edit", "rename", "delete", "restore"), "names"),
-    **dict.fromkeys(("ttl", "expire"), "retention"),
+    **dict.fromkeys(("ttl", "retention", "expire"), "retention"),
     **dict.fromkeys(("undo", "op"), "undo"),
     **dict.fromkeys(("run", "runs", "lineage"), "runs"),
     **dict.fromkeys(("remote", "push", "pull", "fetch", "clone"), "remotes"),

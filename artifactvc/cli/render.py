@@ -125,11 +125,32 @@ def expiry(moment: str | None) -> str:
 
 
 def expired(one: results.Expired, *, dry_run: bool) -> str:
-    """One version whose time is over: what goes, why, and since when."""
+    """One version that ends: what goes, why, and since when its time is over."""
     aliases = f" [{', '.join(map(escape, one.aliases))}]" if one.aliases else ""
-    since = f"over since {one.since[:16].replace('T', ' ')} UTC"
+    since = f", over since {one.since[:16].replace('T', ' ')} UTC" if one.since else ""
     verb = "would expire" if dry_run else "has expired"
-    return f"{escape(one.artifact)}:{one.version}{aliases} {verb}: {escape(one.why)}, {since}"
+    return f"{escape(one.artifact)}:{one.version}{aliases} {verb}: {escape(one.why)}{since}"
+
+
+def retention(found: results.Retention) -> Iterator[str]:
+    """A policy, every version with what is decided of it, and how many would go."""
+    of = f"project '{escape(found.project)}'" if found.artifact is None else escape(found.artifact)
+    if found.policy is None:
+        yield f"{of} has no retention policy: nothing is ended by one"
+        return
+    verb = "would be" if found.dry_run else "is"
+    inherited = " (the default of the project)" if found.inherited else ""
+    yield f"the retention policy of {of} {verb}: {escape(found.policy)}{inherited}"
+    for one in found.versions:
+        names = f" [{', '.join(map(escape, one.aliases))}]" if one.aliases else ""
+        tags = f" #{' #'.join(map(escape, one.tags))}" if one.tags else ""
+        yield f"  {'keep' if one.keep else 'end '} {escape(one.artifact)}:{one.version}{names}{tags}: " + ", ".join(
+            map(escape, one.why)
+        )
+    gone = sum(not one.keep for one in found.versions)
+    them = f"{gone} of {len(found.versions)} version{'s' * (len(found.versions) != 1)}"
+    deletes = "would then delete" if found.dry_run else "will delete"
+    yield f"the next 'avc expire' or 'avc gc' {deletes} {them}" if gone else "nothing is ended by it today"
 
 
 def _imported(found: results.ImportedFrom) -> str:

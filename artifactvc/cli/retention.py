@@ -1,4 +1,4 @@
-"""Commands that say how long versions live: ttl, expire."""
+"""Commands that say how long versions live: ttl, retention, expire."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from artifactvc.cli import render
 from artifactvc.cli.app import Shared, command
 from artifactvc.cli.values import REF, count
+from artifactvc.core.policy import Policy
 from artifactvc.errors import UsageError
 from artifactvc.util.text import escape
 
@@ -78,13 +79,54 @@ def _lifetime(one: results.Lifetime) -> str:
     return f"{name} {when}: {escape(one.why)}"
 
 
+@command(COMMANDS, "retention")
+@click.argument("name", required=False, type=REF, metavar="[NAME]")
+@click.option("--default", "default", is_flag=True, help="The project's default, for artifacts without their own.")
+@click.option("--keep-last", type=int, metavar="N", help="Keep the newest N versions.")
+@click.option("--keep-within", metavar="30d", help="Keep what was created within this time.")
+@click.option("--keep-aliased", is_flag=True, help="Keep what has an alias.")
+@click.option("--keep-tagged", is_flag=True, help="Keep what has a tag.")
+@click.option("--none", "none", is_flag=True, help="No rules: everything stays.")
+@click.option("--inherit", is_flag=True, help="No policy of its own: the project's default counts.")
+@click.option("--dry-run", is_flag=True, help="Say what the policy would end, and record nothing.")
+def retention(
+    shared: Shared, name: str | None, default: bool, keep_last: int | None, keep_within: str | None,
+    keep_aliased: bool, keep_tagged: bool, none: bool, inherit: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    """Show or set which versions of an artifact to keep.
+
+    A version stays if one of the rules keeps it; the others end. Whatever the rules, these stay:
+    the newest version, the one that 'latest' names, versions with a time to live of their own
+    ('none' is one), what the workspace stands on, and all of the types that tools make. Every version is named
+    with the reasons; without rules, what stands is shown.
+
+    Nothing is deleted by it but in 'avc expire' and 'avc gc'.
+    """
+    rules = Policy(keep_last, keep_within, keep_aliased, keep_tagged)
+    given = rules != Policy()
+    if (name is None) != default:
+        raise UsageError("give an artifact, or --default", hint="write 'avc retention NAME --keep-last 5 --dry-run'")
+    if given + none + inherit > 1 or (inherit and default):
+        raise UsageError("give rules, --none or --inherit", hint="--inherit is for an artifact: 'avc retention --help'")
+    if given or none or inherit:
+        policy = None if inherit or (none and default) else rules
+        result = shared.repository.set_retention(name, policy, dry_run=dry_run)
+    else:
+        result = shared.repository.retention(name)
+    if shared.answer("retention", result):
+        return
+    for line in render.retention(result):
+        shared.say(line)
+
+
 @command(COMMANDS, "expire")
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and why.")
 def expire(shared: Shared, dry_run: bool) -> None:
-    """Delete the versions whose time to live is over.
+    """Delete the versions whose time is over.
 
-    'avc gc' does so first, too; no other command does. 'avc restore' and 'avc undo' take it back
-    until gc has removed the bytes.
+    That is the end of their time to live ('avc ttl'), or that no rule of their retention policy keeps
+    them ('avc retention'). 'avc gc' does so first, too; no other command does. 'avc restore' and
+    'avc undo' take it back until gc has removed the bytes.
     """
     result = shared.repository.expire(dry_run=dry_run)
     if shared.answer("expire", result):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from artifactvc.core.entries import Record
 from artifactvc.core.identity import parse_identity
+from artifactvc.core.policy import ROW, policy_row
 from artifactvc.core.retention import DEFAULT_SETTING, EDITORS_SETTING, is_ttl
 from artifactvc.core.rows import Context, NoEffect, Row, Rows, live_version, resolve
 
@@ -81,9 +82,26 @@ def ttl_key(record_id: str) -> str:
     return f"{record_id}:ttl"
 
 
+def apply_retention(rows: Rows, record: Record, context: Context) -> None:
+    """The retention policy of an artifact, or the default of a project; changed by editors alone, too."""
+    if record.get("artifact") is None and not record.get("project"):
+        raise NoEffect("it does not say of which artifact or project")
+    artifact = resolve(rows, record["artifact"]) if record.get("artifact") is not None else None
+    if artifact is None and record.get("artifact") is not None:
+        raise NoEffect("its artifact is not known")
+    _require_editor(rows, context.author)
+    policy = record.get("set", {}).get("policy")
+    if policy is not None and not isinstance(policy, dict):
+        raise NoEffect("its policy is none")
+    name = policy_row(artifact["id"] if artifact else None, record.get("project"))
+    rows.put("setting", {"name": name, "value": json.dumps(policy)})
+
+
 def apply_setting(rows: Rows, record: Record, context: Context) -> None:
     """A setting of the log; those of times to live are changed by editors alone."""
     name, value = record["name"], record.get("set", {}).get("value")
+    if name.startswith(ROW):
+        raise NoEffect("a policy is no setting")
     if is_of_ttl(name):
         _require_editor(rows, context.author)
         if name == EDITORS_SETTING and not _is_list(value):

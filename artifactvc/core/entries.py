@@ -35,10 +35,10 @@ RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _STORED: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}(/[A-Za-z0-9_.\-]{1,200}){0,6}")
 
-#: Kinds that this version reads. The others of format 1 (link, retention, erase, seal) are refused until it can
+#: Kinds that this version reads. The others of format 1 (link, erase, seal) are refused until it can
 #: act on them.
 KINDS: Final = frozenset(
-    "artifact version alias tag run delete restore ttl setting draft finish seen renumbered condemn".split()
+    "artifact version alias tag run delete restore ttl retention setting draft finish seen renumbered condemn".split()
 )
 
 
@@ -217,6 +217,9 @@ def _check_names(record: Record, what: str) -> None:
             names.check_alias(record.get("alias", ""))
             digest = changed.get("digest")
             _expect(what, digest is None or is_digest(digest), "bad digest")
+        elif record["kind"] == "retention":
+            if "project" in record:
+                names.check_project(record["project"])
         elif record["kind"] == "condemn":
             given = (*record.get("files", ()), *record.get("index", ()))
             _expect(what, all(map(is_stored_name, given)), "bad file name")

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.latest import stood_before
+from artifactvc.core.policy import policy_row
 from artifactvc.core.records import folded, holder, name_row, resolve
 from artifactvc.core.rows import Row, Rows, ending, live_version
 
@@ -299,6 +300,16 @@ def _configured(rows: Rows, record: Record, undoing: Undoing, position: int) -> 
     return _set_back(record, {"value": value}, f"of '{record['name']}'")
 
 
+def _policied(rows: Rows, record: Record, undoing: Undoing, position: int) -> list[Record]:
+    artifact = _artifact(rows, record) if record.get("artifact") is not None else None
+    project = record.get("project")
+    row = rows.get("setting", policy_row(artifact["id"] if artifact else None, project))
+    key: Record = {"artifact": artifact["id"]} if artifact else {"project": project}
+    name = f"'{artifact['name']}'" if artifact else f"project '{project}'"
+    back = _set_back(record, {"policy": json.loads(row["value"]) if row and row["value"] else None}, f"of {name}")
+    return [{**one, **key} for one in back]
+
+
 # ---- looking up ------------------------------------------------------------------------------
 
 
@@ -319,5 +330,5 @@ def _version(rows: Rows, record: Record) -> Row:
 
 _INVERSES: Final = {
     "alias": _pointed, "tag": _tagged, "version": _edited, "delete": _deleted, "restore": _back_again, "ttl": _edited,
-    "setting": _configured,
+    "retention": _policied, "setting": _configured,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from artifactvc.core.draft_records import apply_draft, apply_finish
-from artifactvc.core.editors import apply_setting, apply_ttl, ttl_of_new
+from artifactvc.core.editors import apply_retention, apply_setting, apply_ttl, ttl_of_new
 from artifactvc.core.entries import LogEntry, Record
 from artifactvc.core.latest import note_stood, stood_before
 from artifactvc.core.rows import Context, NoEffect, Row, Rows, live_version, resolve
@@ -410,7 +410,7 @@ def condemned_index(index_id: str) -> str:
 _ACTIONS: Final = {
     "artifact": _apply_artifact, "version": _apply_version, "alias": _apply_alias, "tag": _apply_tag,
     "ttl": apply_ttl, "delete": _apply_delete, "restore": _apply_restore, "run": _apply_run,
-    "setting": apply_setting, "draft": apply_draft, "finish": apply_finish,
+    "retention": apply_retention, "setting": apply_setting, "draft": apply_draft, "finish": apply_finish,
     "renumbered": _apply_renumbered, "condemn": _apply_condemn,
 }  # fmt: skip
 

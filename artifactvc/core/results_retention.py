@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Expired", "Expiry", "Lifetime", "TimesToLive"]
+__all__ = ["Expired", "Expiry", "Lifetime", "Retained", "Retention", "TimesToLive"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class TimesToLive:
 
 @dataclass(frozen=True)
 class Expired:
-    """One version whose time is over."""
+    """One version whose time is over, or that no rule of its policy keeps."""
 
     artifact: str  # project/name
     version: str
     why: str  # the rule that ends it
     created: str
-    since: str  # when its time was over
+    since: str | None  # when its time was over; None if a policy ends it
     aliases: tuple[str, ...]  # that go with it
 
 
@@ -48,4 +48,29 @@ class Expiry:
     """``expire``: the versions that were deleted, or would be."""
 
     versions: tuple[Expired, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What a policy decides of one version."""
+
+    artifact: str  # project/name
+    version: str
+    keep: bool
+    why: tuple[str, ...]  # every rule that keeps it; of one that goes, why none does
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """``retention``: a policy, and what it decides today, before anything goes."""
+
+    artifact: str | None  # project/name; None for the default of a project
+    project: str
+    policy: str | None  # "keep the last 5"; None without any
+    inherited: bool  # the project's default counts
+    versions: tuple[Retained, ...]
+    changed: bool = False
     dry_run: bool = False

@@ -268,7 +268,11 @@ def restore(session: Session, ref: str) -> Named:
         else (f", without its aliases: 'avc alias {found.artifact['name']}:{found.shown} latest' gives it that one")
     )
     name = f"{found.artifact['name']}:{found.shown}"
-    again = f"; its time to live is over: 'avc ttl {name} none' keeps it" if _is_over(session, found) else ""
+    again = (
+        f"; it is over, by its time to live or a policy: 'avc ttl {name} none' keeps it"
+        if _is_over(session, found)
+        else ""
+    )
     return _named(session, found, f"restored {found.full_name}:{found.shown}{lost}{again}")
 
 

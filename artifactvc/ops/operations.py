@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from artifactvc.core import names
 from artifactvc.core.entries import LogEntry, Record, decode_entry
 from artifactvc.core.inverse import can_undo, undone_op
+from artifactvc.core.policy import policy_words
 from artifactvc.core.records import Row, resolve
 from artifactvc.core.results import Operation
 from artifactvc.core.retention import setting_words, value_words
@@ -200,6 +201,10 @@ _WORDS: Final[dict[str, Callable[[Record, Record, str, str], str]]] = {
     "finish": lambda record, changes, name, version: f"finished {version}",
     "ttl": lambda record, changes, name, version: (
         f"set the time to live of {version} to {changes.get('ttl') or 'the default'}"
+    ),
+    "retention": lambda record, changes, name, version: (
+        f"set the retention policy of {name if 'artifact' in record else 'project ' + repr(record.get('project'))}"
+        f" to: {policy_words(changes.get('policy'))}"
     ),
     "setting": lambda record, changes, name, version: (
         f"set {setting_words(record['name'])} to {value_words(record['name'], changes.get('value'))}"

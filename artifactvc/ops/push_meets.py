@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from artifactvc.core.editors import is_of_ttl, may_edit, ttl_key
 from artifactvc.core.entries import Record
+from artifactvc.core.policy import policy_row
 from artifactvc.core.records import holder, resolve
 from artifactvc.core.retention import setting_words, value_words
 from artifactvc.core.rows import Rows
@@ -28,6 +29,7 @@ _SAID: Final = {
     "tag": "a tag",
     "version": "an edit",
     "ttl": "a time to live",
+    "retention": "a retention policy",
     "restore": "a restore",
 }
 
@@ -111,3 +113,21 @@ def change_setting(planner: Planner, record: Record) -> None:
             hint="push with --force to give it your value, or set it to theirs",
         )
     record["was"] = {"value": there}
+
+
+def change_policy(planner: Planner, record: Record) -> None:
+    """A retention policy that others gave other rules is a conflict; one that is not ours to change has no effect."""
+    if not may_edit(planner.rows, record["author"]):
+        return
+    artifact = resolve(planner.rows, record["artifact"]) if "artifact" in record else None
+    held = planner.rows.get("setting", policy_row(artifact["id"] if artifact else None, record.get("project")))
+    there = json.loads(held["value"]) if held and held["value"] else None
+    if there in (record.get("was", {}).get("policy"), record.get("set", {}).get("policy")):
+        return
+    of = f"'{artifact['name']}'" if artifact else f"project '{record.get('project')}'"
+    if not planner.options.force:
+        raise Conflict(
+            f"the retention policy of {of} was changed on remote '{planner.remote.name}' meanwhile",
+            hint="push with --force to give it yours, or take yours back: 'avc undo'",
+        )
+    record["was"] = {"policy": there}

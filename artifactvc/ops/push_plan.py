@@ -18,7 +18,14 @@ from artifactvc.core.records import NAMED, apply_record, holder, live_version, n
 from artifactvc.core.rows import Rows
 from artifactvc.errors import AliasConflict, Conflict, NameTaken
 from artifactvc.ops.merging import Merge
-from artifactvc.ops.push_meets import PLAYED, change_setting, delete_artifact, look_for_artifact, note_effect
+from artifactvc.ops.push_meets import (
+    PLAYED,
+    change_policy,
+    change_setting,
+    delete_artifact,
+    look_for_artifact,
+    note_effect,
+)
 from artifactvc.ops.session import Session
 from artifactvc.storage.database import begin
 from artifactvc.storage.index import ORIGIN
@@ -148,6 +155,8 @@ class _Planner:
             keep = self._alias(record)
         elif kind == "setting":
             change_setting(self, record)
+        elif kind == "retention":
+            change_policy(self, record)
         elif kind == "delete" and record.get("digest") is None:
             delete_artifact(self, record)
         elif kind == "restore" and record.get("digest"):

@@ -78,7 +78,8 @@ def set_default(session: Session, text: str | None) -> TimesToLive:
     changed = False
     if (None if value == NONE else value) != before:
         changed = _set(session, default_setting(session.project), value)
-        over = len(list(over_at(session.index.rows, parse_time(session.clock()), session.project)))
+        moment = parse_time(session.clock())
+        over = sum(one.since is not None for one in over_at(session.index.rows, moment, project=session.project))
         if over:
             session.say(
                 f"{over} version{'s' * (over != 1)} of project '{session.project}' {'is' if over == 1 else 'are'} over"

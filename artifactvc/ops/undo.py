@@ -64,7 +64,10 @@ def undo(session: Session, text: str | None = None, *, dry_run: bool = False) ->
     if text is None and any(time > entry.time for time in staged):
         session.say(_STAGED)
     if not dry_run and any(record["kind"] == "restore" and _goes_again(session, record) for record in records):
-        session.say("the time to live of what came back is over: 'avc ttl REF none' keeps it, else the next gc ends it")
+        session.say(
+            "what came back is over, by its time to live or a policy: 'avc ttl REF none' keeps it, else the next gc"
+            " ends it"
+        )
     if undoing.pushed and not dry_run:
         session.say(f"'{session.avc.origin}' holds what was taken back: run 'avc push' to take it back there, too")
     return Undone(entry.op, entry.command, told, done.op if done else None, changes, tuple(drafts), dry_run)
@@ -193,6 +196,8 @@ def _changed(record: Record) -> set[tuple[object, ...]]:
     kind, artifact, digest = record["kind"], record.get("artifact"), record.get("digest")
     if kind == "setting":
         return {(kind, record["name"])}
+    if kind == "retention":
+        return {(kind, artifact or record.get("project"))}
     if record.get("alias"):
         return {(artifact, "alias", record["alias"])}
     if kind in ("delete", "restore") or (kind == "version" and "set" not in record):

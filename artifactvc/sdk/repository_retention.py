@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from artifactvc.core.policy import Policy
 from artifactvc.ops.session import Session
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Retention:
-    """What ``Repository`` offers for times to live."""
+    """What ``Repository`` offers for times to live and retention policies."""
 
     _session: Session
 
     def expire(self, *, now: str | None = None, dry_run: bool = False) -> results.Expiry:
-        """Delete the versions whose time to live is over, at *now* (ISO text) if given; what went, or would go."""
+        """Delete the versions whose time is over, or that a policy does not keep, at *now* (ISO text) if given."""
         from artifactvc.ops import expire
 
         return expire.expire(self._session, now=now, dry_run=dry_run)
@@ -61,3 +62,18 @@ class Retention:
         from artifactvc.ops import ttl as lifetimes
 
         return lifetimes.set_default(self._session, ttl)
+
+    def retention(self, name: str | None = None) -> results.Retention:
+        """The retention policy of an artifact, or the project's default, and what it decides of each version today."""
+        from artifactvc.ops import retention
+
+        return retention.show(self._session, name)
+
+    def set_retention(self, name: str | None, policy: Policy | None, *, dry_run: bool = False) -> results.Retention:
+        """Record the policy of an artifact, or with None as its name the project's default; nothing is deleted yet.
+
+        ``Policy()`` keeps everything; None lets the default count again. ``expire`` and ``gc`` delete what it ends.
+        """
+        from artifactvc.ops import retention
+
+        return retention.set_policy(self._session, name, policy, dry_run=dry_run)

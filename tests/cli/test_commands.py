@@ -227,6 +227,7 @@ def test_json_of_every_command(avc):
         edit --artifact data --description words; ttl data:v0; ttl data:v0 30d; ttl --default 90d; ttl --default
         show data; log data; ttl data:v0 1s; expire --dry-run; ttl data:v0 inherit; ttl --default none; expire
         ttl --editors ada,ben@x.org; ttl --editors; ttl --anyone
+        retention data --keep-last 2 --dry-run; retention data --keep-last 2; retention data; retention --default
         checkout data ../out --dry-run; checkout data ../out; get data; put data/a.txt --name single --type model
         artifact put data -n art; artifact ls; artifact ls -t nothing; artifact get art
         run --use data --log out=data/a.txt -- true; runs; lineage data
