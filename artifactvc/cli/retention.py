@@ -93,7 +93,7 @@ def retention(
     shared: Shared, name: str | None, default: bool, keep_last: int | None, keep_within: str | None,
     keep_aliased: bool, keep_tagged: bool, none: bool, inherit: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Show or set which versions of an artifact to keep.
+    """Show or set which versions to keep.
 
     A version stays if one of the rules keeps it; the others end. Whatever the rules, these stay:
     the newest version, the one that 'latest' names, versions with a time to live of their own

@@ -237,7 +237,7 @@ def test_restored_for_a_moment(tmp_path):
         later(repository, 2)
         assert gone(repository) == ["demo/data:v0"]
         message = repository.restore("data:v0").message
-        assert "its time to live is over: 'avc ttl data:v0 none' keeps it" in message
+        assert "it is over, by its time to live or a policy: 'avc ttl data:v0 none' keeps it" in message
         assert gone(repository) == ["demo/data:v0"]
         repository.restore("data:v0")
         repository.set_ttl(["data:v0"], "none")

@@ -129,12 +129,14 @@ def test_two_policies_are_a_conflict(five, tmp_path):
     assert five.retention("data").policy == "keep the last 2"
 
 
-def test_types_that_tools_make_have_no_policy(tmp_path):
+def test_types_that_tools_make_have_no_policy(five):
     """It is refused for one by name; the default passes them over."""
-    with new(tmp_path, {"a": "1"}) as repository:
-        repository.put(str(tmp_path / "a"), name="script", type="code")
-        with pytest.raises(BadValue, match="an artifact of type 'code' has no policy"):
-            repository.set_retention("script", Policy(keep_last=1))
+    five.set_retention(None, Policy(keep_last=1))
+    five.session.avc.connect().execute("UPDATE artifact SET type = 'code'")
+    assert ending(five.retention("data")) == []
+    assert five.expire().versions == ()
+    with pytest.raises(BadValue, match="an artifact of type 'code' has no policy"):
+        five.set_retention("data", Policy(keep_last=1))
 
 
 def test_what_is_restored_goes_again_and_is_told(five):
