@@ -11,14 +11,21 @@ import secrets
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from benchmarks.harness import Bench, Case, Report, Step, Target
+from benchmarks.harness import Bench, Case, Report, Step, Target, fresh
 from benchmarks.s3 import ROOT, running
+from benchmarks.workspaces import init
 
 OBJECTS, MANY = 20_000, 1_000_000
 KINDS = {"plain": False, "versioned": True}
 TARGETS = [
+    Target("avc add URI, plain bucket", "boto3 listing, plain bucket", 2),
+    Target("avc add URI, plain bucket", "obstore listing, plain bucket", 2),
+    Target("avc add URI, versioned bucket", "boto3 listing, versioned bucket", 2),
+    Target("avc add URI again, plain bucket", "boto3 listing, plain bucket", 2),
+    Target("avc add URI again, versioned bucket", "boto3 listing, versioned bucket", 2),
     Target("avc listing, plain bucket", "boto3 listing, plain bucket", 2),
     Target("avc listing, plain bucket", "obstore listing, plain bucket", 2),
     Target("avc listing, versioned bucket", "boto3 listing, versioned bucket", 2),
@@ -89,9 +96,27 @@ def _listings(bench: Bench, kind: str, bucket: str, count: int) -> Sequence[Case
         _listing(bench, f"boto3 listing, {kind} bucket", _BOTO, bucket, count),
         _listing(bench, f"avc listing, {kind} bucket", _AVC, bucket, count),
     ]
+    cases += [Case(partial(deed, bench, f"{kind} bucket", bucket)) for deed in (_adopting, _again)]
     if kind == "plain":
         cases.insert(1, _listing(bench, f"obstore listing, {kind} bucket", _OBSTORE, bucket, count))
     return cases
+
+
+def _add(bench: Bench, bucket: str) -> list[str]:
+    return bench.avc("add", f"s3://{bucket}/data", "--to", "big", "--max-objects", str(MANY))
+
+
+def _adopting(bench: Bench, kind: str, bucket: str, number: int) -> Sequence[Step]:
+    place = fresh(bench.work / f"adopting-{kind.replace(' ', '-')}", make=True)
+    init(bench, place)
+    return [Step(f"avc add URI, {kind}", _add(bench, bucket), place)]
+
+
+def _again(bench: Bench, kind: str, bucket: str, number: int) -> Sequence[Step]:
+    """What was adopted is committed: adopting it again changes nothing."""
+    place = bench.work / f"adopting-{kind.replace(' ', '-')}"
+    bench.run(bench.avc("commit", "-m", "adopted"), place)
+    return [Step(f"avc add URI again, {kind}", _add(bench, bucket), place)]
 
 
 def _filled(bench: Bench, kind: str, count: int, *, versions: bool) -> str:
@@ -137,9 +162,11 @@ def _many(bench: Bench, report: Report) -> None:
             "AWS_SECRET_ACCESS_KEY": "x",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        bench.alternate(
-            report, [_listing(bench, f"avc listing, {count:,} keys", _AVC, "many", count)], runs=min(2, bench.runs)
-        )
+        cases = [
+            _listing(bench, f"avc listing, {count:,} keys", _AVC, "many", count),
+            Case(partial(_adopting, bench, f"{count:,} keys", "many")),
+        ]
+        bench.alternate(report, cases, runs=1)
     report.notes.append(
         f"the {count:,} keys come over HTTP from a program that makes their pages up (`benchmarks/manykeys.py`): "
         "filling a bucket with them would take a quarter of an hour"
