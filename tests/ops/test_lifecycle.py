@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artifactvc.errors import AvcError
-from artifactvc.sdk.repository import RemoteOptions
+from artifactvc.errors import AvcError, UnsafeRemote
 from tests.support import clone, new, origin, tree, version
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
@@ -19,12 +18,16 @@ def server(s3_server, monkeypatch):
     return s3_server
 
 
-def test_delete_markers_do_not_bring_condemned_files_back(server, tmp_path):
+def test_delete_markers_do_not_bring_condemned_files_back(server, tmp_path, request):
     """In a versioned bucket what gc removed is there as a noncurrent version, which nobody reads."""
     bucket = server.bucket(versions=True)
     one = new(tmp_path / "one")
-    # Ceph's server lets several create one name where a bucket has versions: `remote add` finds that and refuses it.
-    one.remote_add("origin", f"s3://{bucket}/team", options=RemoteOptions(), single_writer=True)
+    if request.node.callspec.params["s3_server"] == "radosgw":
+        # Ceph's server lets several create one name where a bucket has versions.
+        with pytest.raises(UnsafeRemote, match="let 4 of 4 writers create one file"):
+            origin(one, f"s3://{bucket}/team")
+        return
+    origin(one, f"s3://{bucket}/team")
     version(one, {"big": "x" * 200_000})
     one.push()
     version(one, {"big": "y" * 200_000})
