@@ -240,6 +240,7 @@ def _repository_page() -> list[str]:
         (source, "Repository"),
         (_sdk("repository_references"), "References"),
         (_sdk("repository_retention"), "Retention"),
+        (_sdk("repository_runs"), "Runs"),
         (_sdk("repository_remotes"), "Remotes"),
     ):
         lines += _methods(part, name, ("Repository", "repository"), level="####", titles=True)

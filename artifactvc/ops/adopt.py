@@ -37,6 +37,7 @@ from artifactvc.errors import (
 )
 from artifactvc.ops import consent, resolve, stage
 from artifactvc.ops.commit import CommitOptions
+from artifactvc.ops.prepare import Prepared
 from artifactvc.ops.put import Content, RunFields, put_content
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
@@ -209,6 +210,15 @@ def put(session: Session, wish: Wish, name: str, kind: str | None, options: Comm
             return Content(build_in_order(over(session, before, listed), writer.put_node).digest)
 
         return put_content(session, name, kind, options, run, fill)
+
+
+def into(session: Session, prepared: Prepared, wish: Wish) -> list[Entry]:
+    """Let what an address leads to stand in *prepared*, all or nothing; the entries. PathConflict."""
+    with Listed(session, wish) as listed:
+        found = list(over(session, newest(session, f"{session.project}/{prepared.name}"), listed))
+        allow(session, listed)
+    prepared.take_all(session, found)
+    return found
 
 
 # ---- into the workspace's draft ----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from blake3 import blake3
 
@@ -31,9 +31,6 @@ from artifactvc.storage.drafts import Draft
 from artifactvc.storage.workspace import kind_of
 from artifactvc.storage.writer import StoreWriter, read_small
 from artifactvc.util.text import near
-
-if TYPE_CHECKING:
-    from artifactvc.ops.adopt import Wish
 
 #: Bytes of small objects that are held in memory before they are stored.
 _HELD: Final = 8 << 20
@@ -189,24 +186,17 @@ class Prepared:
         self.imported.update(fresh)
         self._untold = self._untold or bool(fresh)
 
-    def adopt(self, session: Session, wish: Wish) -> list[Entry]:
-        """Take what an address leads to, all or nothing; what the newest version has the same stays as it is there."""
-        from artifactvc.ops import adopt
-
-        with adopt.Listed(session, wish) as listed:
-            newest = adopt.newest(session, f"{session.project}/{self.name}")
-            found = list(adopt.over(session, newest, listed))
-            adopt.allow(session, listed)
+    def take_all(self, session: Session, entries: Iterable[Entry]) -> None:
+        """Let entries stand here whose bytes are elsewhere, all of them or none; PathConflict."""
         before = dict(self._changes)
         try:
-            for entry in found:
+            for entry in entries:
                 self.set(session, entry)
+                self._foreign |= entry.is_file
         except PathConflict:
             self._changes, self._root = before, None
             raise
-        self._foreign |= any(entry.is_file for entry in found)
         self.flush(session)
-        return found
 
     def _check_place(self, session: Session, path: str) -> None:
         parent = path.rpartition("/")[0]
@@ -300,19 +290,20 @@ class Prepared:
         """Store everything and call *finish* with the draft, under one lock; then the draft file goes."""
         with session.avc.writing():
             draft = self.flush(session)
-            self._require_complete(session, draft)
+            _require_complete(session, self.name, self.base, draft.root, foreign=self._foreign)
             finish(draft)
             session.avc.drafts.remove(draft.id)
             self._draft = None
 
-    def _require_complete(self, session: Session, draft: Draft) -> None:
-        """What was not stored by this draft must be here, or on a remote: gc may have taken it since (P2, P3)."""
-        from artifactvc.ops.complete import require_complete
 
-        sql = "SELECT 1 FROM version WHERE digest = ? AND live = 1"
-        live = session.index.connection.execute(sql, (self.base,)).fetchone() is not None
-        if self._foreign or not (live or self.base == EMPTY):
-            require_complete(session, draft.root, what=f"'{self.name}'", known=[self.base] if live else [])
+def _require_complete(session: Session, name: str, base: Digest, root: Digest, *, foreign: bool) -> None:
+    """What was not stored by this draft must be here, or on a remote: gc may have taken it since (P2, P3)."""
+    from artifactvc.ops.complete import require_complete
+
+    sql = "SELECT 1 FROM version WHERE digest = ? AND live = 1"
+    live = session.index.connection.execute(sql, (base,)).fetchone() is not None
+    if foreign or not (live or base == EMPTY):
+        require_complete(session, root, what=f"'{name}'", known=[base] if live else [])
 
 
 def on_newest(session: Session, artifact: str, prepared: Prepared) -> Prepared:

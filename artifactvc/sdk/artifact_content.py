@@ -161,14 +161,14 @@ class ArtifactContent(ArtifactReading):
                 prepared.take_over(session, entry)
             return [ArtifactManifestEntry(self._itself(), entry)]
         from artifactvc.core.references import is_uri
-        from artifactvc.ops.adopt import Wish
+        from artifactvc.ops import adopt
 
         if not isinstance(uri, (str, os.PathLike)) or not is_uri(os.fspath(uri)):
             raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")
         path = entry_path(name) if name is not None else None
         with self._session(create=True) as session:
-            wish = Wish(os.fspath(uri), path, checksum=checksum, max_objects=max_objects)
-            found = prepared.adopt(session, wish)
+            wish = adopt.Wish(os.fspath(uri), path, checksum=checksum, max_objects=max_objects)
+            found = adopt.into(session, prepared, wish)
         return [ArtifactManifestEntry(self._itself(), entry) for entry in found]
 
     def add_import(
