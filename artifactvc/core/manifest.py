@@ -36,6 +36,7 @@ __all__ = [
     "check",
     "check_path",
     "find",
+    "in_order",
     "leaves",
     "nodes_for",
     "side_by_side",
@@ -59,10 +60,10 @@ def build(entries: Iterable[Entry], put: Put) -> Root:
 
 def build_in_order(entries: Iterable[Entry], put: Put) -> Root:
     """The same for entries that come in order of their paths (UTF-8 bytes): none is held but those of one node."""
-    return raise_up(list(nodes_of(map(line_of, _in_order(entries)), 0, put)), put)
+    return raise_up(list(nodes_of(map(line_of, in_order(entries)), 0, put)), put)
 
 
-def _in_order(entries: Iterable[Entry]) -> Iterator[Entry]:
+def in_order(entries: Iterable[Entry]) -> Iterator[Entry]:
     """*entries*, which are in order. Raises as ``build``."""
     above: list[str] = []  # files that could be directories of what comes
     for entry in entries:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Final, cast
 
 from artifactvc.core import names
-from artifactvc.core.manifest import build_in_order, check_path, side_by_side, walk
+from artifactvc.core.manifest import build_in_order, check_path, in_order, side_by_side, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.nodes import encode_line, rows, to_entry
 from artifactvc.core.references import MAX_OBJECTS, Address, Target, parse_address
@@ -74,9 +74,10 @@ class Listed:
     def __init__(self, session: Session, wish: Wish) -> None:
         self.wish, self.address = wish, parse_address(wish.uri)
         self.count, self._limit = 0, wish.max_objects or MAX_OBJECTS
+        self.single = False  # one object, and not a directory
         self._file: IO[bytes] = _scratch(session.avc.tmp)
         try:
-            for entry in _entries(session, wish, self.address):
+            for entry in in_order(self._entries(session)):
                 _check(entry, self.address)
                 self.count += 1
                 if self.count <= self._limit:
@@ -87,6 +88,35 @@ class Listed:
         except BaseException:
             self._file.close()
             raise
+
+    def _entries(self, session: Session) -> Iterator[Entry]:
+        """The entries in order: of the object at the address, else of all below it."""
+        wish, address = self.wish, self.address
+        if address.kind == "avc":
+            yield from _of_version(session, wish)
+            return
+        if not wish.checksum:
+            self.single = True
+            last = address.path.rstrip("/").rpartition("/")[2]
+            yield Target(address.uri, last, None, version_id=address.version_id).entry(_single(wish, last))
+            return
+        source = consent.open_allowed(session, address, adopting=True)
+        whole = address.path in ("", "/") or address.uri.endswith("/")
+        found = None if whole and address.kind != "http" else source.look(address)
+        if found is not None:
+            self.single = True
+            yield found.entry(_single(wish, found.name))
+            return
+        if address.kind == "http" and not whole:  # nothing lists what a web server has
+            raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
+        if address.version_id is not None:
+            raise ReferenceMissing(f"'{escape(wish.uri)}' is not there", hint="check the address, and its version")
+        empty = True
+        for target in source.list(address):
+            empty = False
+            yield target.entry(_joined(wish.prefix, wish.name or "", target.name))
+        if empty:
+            raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
 
     def _bound(self) -> None:
         if self.count > self._limit:
@@ -108,31 +138,6 @@ class Listed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-
-
-def _entries(session: Session, wish: Wish, address: Address) -> Iterator[Entry]:
-    """The entries in order: of the object at the address, else of all below it."""
-    if address.kind == "avc":
-        yield from _of_version(session, wish)
-        return
-    if not wish.checksum:
-        last = address.path.rstrip("/").rpartition("/")[2]
-        yield Target(address.uri, last, None, version_id=address.version_id).entry(_single(wish, last))
-        return
-    source = consent.open_allowed(session, address, adopting=True)
-    whole = address.path in ("", "/") or address.uri.endswith("/")
-    found = None if whole and address.kind != "http" else source.look(address)
-    if found is not None:
-        yield found.entry(_single(wish, found.name))
-        return
-    if address.version_id is not None:
-        raise ReferenceMissing(f"'{escape(wish.uri)}' is not there", hint="check the address, and its version")
-    empty = True
-    for target in source.list(address):
-        empty = False
-        yield target.entry(_joined(wish.prefix, wish.name or "", target.name))
-    if empty:
-        raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
 
 
 def _of_version(session: Session, wish: Wish) -> Iterator[Entry]:

@@ -19,15 +19,14 @@ from typing import NamedTuple
 
 from artifactvc.core import names
 from artifactvc.core.imported import Imported
-from artifactvc.core.manifest import build, check_path, find_many, summary
+from artifactvc.core.manifest import build, find_many, summary
 from artifactvc.core.model import EMPTY, Change, Digest, Entry
 from artifactvc.core.records import Row
 from artifactvc.core.references import MAX_OBJECTS, Target, parse_address, target_of
 from artifactvc.core.results import Committed, Staged
-from artifactvc.errors import BadValue, PathConflict, ReferenceMissing, UsageError
-from artifactvc.ops import resolve
+from artifactvc.errors import UsageError
+from artifactvc.ops import adopt, resolve
 from artifactvc.ops.commit import CommitOptions
-from artifactvc.ops.consent import note_adopted, open_allowed
 from artifactvc.ops.follow import bring
 from artifactvc.ops.imported import origins, write_imported
 from artifactvc.ops.prepare import Prepared
@@ -113,54 +112,22 @@ class Listed(NamedTuple):
 def listed(session: Session, uri: str, prefix: str, most: int, name: str | None = None) -> Listed:
     """One object, or all below a directory, as entries below *prefix*; a single object may be called *name*.
 
-    Raises BadValue past *most* objects, PathConflict for an object that would be a directory of
-    another, ReferenceMissing where there is nothing, and what sources raise. Its place counts as
-    allowed here from then on: who imports from it has named it.
+    Raises what ``adopt.Listed`` does. The place counts as allowed here from then on: who
+    imports from it has named it.
     """
-    address = parse_address(uri)
-    if address.kind == "avc":
+    if parse_address(uri).kind == "avc":
         raise UsageError(
             f"'{escape(uri)}' is of a version: its bytes are in the store, and nothing has to be imported",
             hint="leave --import out",
         )
-    source = open_allowed(session, address, adopting=True)
-    one = None if address.path.endswith("/") or not address.path else source.look(address)
-    if one is not None:
-        targets, name = [one], name or one.name
-        entries = [one.entry(check_path(_at(prefix, name)))]
-    elif address.kind == "http":  # nothing lists what a web server has
-        raise ReferenceMissing(f"there is nothing at '{escape(uri)}'", hint="check the address")
-    else:
-        targets = list(islice(source.list(address), most + 1))
-        if len(targets) > most:
-            raise BadValue(
-                f"there are more than {most:,} objects below '{escape(uri)}'",
-                hint="allow more with --max-objects (in Python max_objects=), or import a directory of it",
-            )
-        entries = [target.entry(check_path(_at(prefix, _at(name or "", target.name)))) for target in targets]
-    if not entries:
-        raise ReferenceMissing(f"there is nothing at '{escape(uri)}'", hint="check the address")
-    _check_places(entries)
-    note_adopted(session, uri)
-    return Listed(address.uri, entries, one is None, _at(prefix, name or "") if one is None else prefix)
+    with adopt.Listed(session, adopt.Wish(uri, name, prefix, max_objects=most)) as found:
+        adopt.allow(session, found)
+        place = prefix if found.single else _at(prefix, name or "")
+        return Listed(found.address.uri, list(found), not found.single, place)
 
 
 def _at(prefix: str, path: str) -> str:
     return f"{prefix}/{path}" if prefix and path else prefix or path
-
-
-def _check_places(entries: list[Entry]) -> None:
-    """An object store may have both ``a`` and ``a/b``; a manifest cannot."""
-    by_path = {entry.path: entry for entry in entries}
-    for path, entry in by_path.items():
-        parent = path.rpartition("/")[0]
-        while parent:
-            if parent in by_path:
-                raise PathConflict(
-                    f"'{escape(str(by_path[parent].uri))}' would be a directory of '{escape(str(entry.uri))}'",
-                    hint="import one of them under another place, with --as",
-                )
-            parent = parent.rpartition("/")[0]
 
 
 def vanished(session: Session, sources: Digest | None, root: Digest, found: Listed) -> Iterator[str]:

@@ -51,13 +51,13 @@ def test_what_is_refused(avc: Avc, source: str):
     """With what is wrong, and what to do."""
     done = avc.run("add", source, "--import")
     assert done.code == 2
-    assert "--import needs a URI and the artifact that it goes into" in done.err
+    assert "a URI is added to an artifact that is named" in done.err
     done = avc.run("add", source, "--import", "--to", "data", "--move")
     assert done.code == 2
     assert "are for files of this machine" in done.err
     done = avc.run("add", source, "--import", "--to", "data", "--max-objects", "1")
     assert done.code == 2
-    assert f"there are more than 1 objects below '{source}'" in done.err
+    assert f"'{source}' holds 2 objects, and at most 1 are taken" in done.err
     assert "hint: allow more with --max-objects" in done.err
     done = avc.run("add", "s3://me:secret@bucket/x", "--import", "--to", "data")
     assert done.code == 2

@@ -57,7 +57,7 @@ def test_what_it_refuses(source: Path):
         draft.add_import(f"file://{source}/a.txt")
     with pytest.raises(BadValue, match="has no scheme"):
         draft.add_import(str(source))
-    with pytest.raises(ValueError, match="more than 1 objects"):
+    with pytest.raises(ValueError, match="at most 1 are taken"):
         draft.add_import(f"file://{source}", max_objects=1)
     assert draft.sources == {}
     draft.finalize()
