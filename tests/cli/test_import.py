@@ -58,7 +58,7 @@ def test_what_is_refused(avc: Avc, source: str):
     done = avc.run("add", source, "--import", "--to", "data", "--max-objects", "1")
     assert done.code == 2
     assert f"'{source}' holds 2 objects, and at most 1 are taken" in done.err
-    assert "hint: allow more with --max-objects" in done.err
+    assert "hint: refer to less, or allow more: --max-objects N" in done.err
     done = avc.run("add", "s3://me:secret@bucket/x", "--import", "--to", "data")
     assert done.code == 2
     assert "secret@" not in done.err
