@@ -196,8 +196,10 @@ def test_a_wrong_command_line_does_not_parse():
             parse(words)
 
 
-#: What differs from run to run, and what stands for it on both sides: times, and sizes of what was compressed.
+#: What differs from run to run, and what stands for it on both sides: times, sizes of what was compressed, and
+#: the digest of references to files, which holds where these are.
 _VARIES = [
+    (re.compile(r"(committed birds/scans:\S+ \[latest\]) [0-9a-f]{12}"), r"\1 <digest>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d\.\d+Z)?"), "<time>"),
     (re.compile(r"(took back|avc undo) [0-9a-f]{12}"), r"\1 <id>"),
     (re.compile(r"((?:checked|sent|fetched) (?:\d+ versions, )?\d+ objects?) \([0-9.]+ [KM]?i?B\)"), r"\1 (<size>)"),
