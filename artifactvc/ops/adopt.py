@@ -6,18 +6,16 @@
 2. Under the store's lock the entries are joined with what stands in the draft, a node at a
    time, and stored; then the draft is replaced (protocol L1, L2, L5).
 
-Memory is that of one node and 8 MiB of the listing, however many objects there are.
+Memory is that of one node and 20,000 entries of the listing, however many objects there are.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, cast
+from typing import IO, Final
 
 from artifactvc.core import names
 from artifactvc.core.manifest import build_in_order, check_path, in_order, side_by_side, walk
@@ -45,7 +43,7 @@ from artifactvc.storage.drafts import Draft, workspace_draft_id
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.text import escape
 
-_HELD: Final = 8 << 20  # bytes of a listing in memory
+_HELD: Final = 20_000  # entries of a listing in memory; the others wait in a file
 _COUNTED: Final = 1_000_000  # objects, beyond which it only matters that there are more
 
 
@@ -63,11 +61,6 @@ class Wish:
     max_objects: int | None = None  # None, and 0 as in W&B: MAX_OBJECTS
 
 
-def _scratch(directory: Path) -> IO[bytes]:
-    """A file without a name, in memory while it is small."""
-    return cast(IO[bytes], tempfile.SpooledTemporaryFile(_HELD, dir=os.fspath(directory)))
-
-
 class Listed:
     """The entries that a wish brings, in order, kept on disk. A context manager."""
 
@@ -75,12 +68,15 @@ class Listed:
         self.wish, self.address = wish, parse_address(wish.uri)
         self.count, self._limit = 0, wish.max_objects or MAX_OBJECTS
         self.single = False  # one object, and not a directory
-        self._file: IO[bytes] = _scratch(session.avc.tmp)
+        self._held: list[Entry] = []
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=session.avc.tmp)  # noqa: SIM115  see __exit__
         try:
             for entry in in_order(self._entries(session)):
                 _check(entry, self.address)
                 self.count += 1
-                if self.count <= self._limit:
+                if self.count <= min(_HELD, self._limit):
+                    self._held.append(entry)
+                elif self.count <= self._limit:
                     self._file.write(encode_line(entry))
                 elif self.count > _COUNTED:
                     break
@@ -127,6 +123,7 @@ class Listed:
             )
 
     def __iter__(self) -> Iterator[Entry]:
+        yield from self._held
         self._file.seek(0)
         for line in self._file:
             yield to_entry(rows(line)[0])
@@ -195,10 +192,16 @@ def newest(session: Session, name: str) -> Digest:
     return trusted(session, version["digest"]) if version else EMPTY
 
 
+def _beside(session: Session, before: Digest, listed: Listed) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """What *before* has and what was listed, path by path."""
+    if before == EMPTY:
+        return ((None, entry) for entry in listed)
+    return side_by_side(walk(before, session.node), listed)
+
+
 def over(session: Session, before: Digest, listed: Listed) -> Iterator[Entry]:
     """The entries of *listed* alone, in order; what *before* has the same stays as it was there."""
-    there = walk(before, session.node) if before != EMPTY else ()
-    for old, new in side_by_side(there, listed):
+    for old, new in _beside(session, before, listed):
         if new is not None:
             yield known(new, old)
 
@@ -280,8 +283,7 @@ class _Joining:
 
     def entries(self) -> Iterator[Entry]:
         """The entries of the new manifest, in order."""
-        before = walk(self._before, self._session.node) if self._before != EMPTY else ()
-        for old, new in side_by_side(before, self._listed):
+        for old, new in _beside(self._session, self._before, self._listed):
             after = old if new is None else known(new, old)
             if new is None and old is not None and self._is_gone(old):
                 after = None

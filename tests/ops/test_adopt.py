@@ -185,6 +185,17 @@ def test_again_takes_what_has_changed(work, data):
     assert after["readme"] == before["readme"]
 
 
+def test_what_memory_does_not_hold_waits_in_a_file(work, data, monkeypatch):
+    """The same version, also on top of another."""
+    staged(work, f"file://{data}", prefix="a")
+    monkeypatch.setattr(adopt, "_HELD", 1)
+    work.add_references(f"file://{data}", to="other", prefix="a")
+    work.commit()
+    assert work.show("other").digest == work.show("pets").digest
+    write(data, {"new.png": "n"})
+    assert staged(work, f"file://{data}", prefix="a").added == 1
+
+
 def test_a_dry_run_changes_nothing(work, data):
     done = staged(work, f"file://{data}/images", dry_run=True)
     assert (done.added, done.entries, done.dry_run) == (2, 2, True)
