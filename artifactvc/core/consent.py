@@ -122,10 +122,12 @@ def _named(item: str) -> str:
 def proposal(current: str, refused: Iterable[str]) -> str:
     """The command that allows the *refused* places, too, where ``refs.allow`` is *current* now; safe to be copied."""
     wanted = [item.strip() for item in current.split(",") if item.strip()]
+    asked = dict.fromkeys(_directory_of(place) if place.startswith(FILE) else place for place in refused)
+    directories = Allowed(item for item in asked if item.startswith(FILE))
     shown = 0
-    for place in refused:
-        item = _directory_of(place) if place.startswith(FILE) else place
-        if item not in wanted and shown < _SHOWN:
+    for item in asked:
+        within = item.startswith(FILE) and item != FILE + "/" and directories.names(item.rpartition("/")[0])
+        if item not in wanted and not within and shown < _SHOWN:
             wanted.append(item)
             shown += 1
     return f"avc config set refs.allow {shlex.quote(', '.join(wanted))}"

@@ -186,6 +186,12 @@ def test_the_command_that_is_proposed_allows_what_it_says_and_no_more(parts, cur
     assert not allowed.covers("file:///etc/passwd") or allowed.names("file:///")
 
 
+def test_a_directory_is_proposed_once_with_all_below_it():
+    files = ["file:///data/sub/b", "file:///data/a", "file:///data/sub/deep/c", "file:///data2/d", "file:///database"]
+    assert shlex.split(proposal("", files[:4]))[4] == "file:///data, file:///data2"
+    assert shlex.split(proposal("", files))[4] == "file:///"
+
+
 def test_many_places_are_not_all_proposed():
     argv = shlex.split(proposal("s3://mine", [f"s3://b{n}" for n in range(10_000)]))
     assert argv[4].count(",") == 20
