@@ -39,13 +39,16 @@ from artifactvc.util.threads import Stop, in_threads
 AT_ONCE: Final = 8
 
 _LEAVE_OUT: Final = "with --allow-missing-references (in Python allow_missing_references=True) such files are left out"
+_AGAIN: Final = "add it again to record what is there now"  # where nothing can be left out
 
 
-def bring(session: Session, entries: Iterable[Entry], *, allow_missing: bool = False) -> Brought:
+def bring(
+    session: Session, entries: Iterable[Entry], *, allow_missing: bool = False, hint: str = _LEAVE_OUT
+) -> Brought:
     """Have the bytes of the references *entries* in the store, fetched where they are not there.
 
     Raises ReferenceMissing and ReferenceChanged, which name the file and both identities, or with
-    *allow_missing* reports them; ReferenceRefused for a place that is not allowed.
+    *allow_missing* reports them; *hint* is for those that have none. ReferenceRefused for a place that is not allowed.
     """
     wanted = {key_of(entry): entry for entry in entries}
     brought = Brought(known(session, wanted.values(), surely=True))
@@ -55,13 +58,13 @@ def bring(session: Session, entries: Iterable[Entry], *, allow_missing: bool = F
     # What was used lately is kept from gc.
     session.avc.store.followed.note(wanted.keys() - lacking.keys())
     if lacking:
-        _Following(session, lacking, brought, allow_missing=allow_missing).run()
+        _Following(session, lacking, brought, allow_missing=allow_missing, hint=hint).run()
     return brought
 
 
 def bring_one(session: Session, entry: Entry) -> Digest:
     """The object that one reference leads to, which is in the store then."""
-    return bring(session, [entry]).held[key_of(entry)].digest
+    return bring(session, [entry], hint=_AGAIN).held[key_of(entry)].digest
 
 
 def plan_following(session: Session, entries: Iterable[Entry]) -> tuple[Bringing, ...]:
@@ -149,9 +152,10 @@ class _Following:
     """One round of following."""
 
     def __init__(
-        self, session: Session, lacking: Mapping[str, Entry], brought: Brought, *, allow_missing: bool
+        self, session: Session, lacking: Mapping[str, Entry], brought: Brought, *, allow_missing: bool, hint: str
     ) -> None:
-        self._session, self._lacking, self._brought, self._allow = session, lacking, brought, allow_missing
+        self._session, self._lacking, self._brought = session, lacking, brought
+        self._allow, self._hint = allow_missing, hint
         self._sources, self._stop = Sources(session, lacking.values()), Stop()
         self._begun: dict[str, Growing] = {}
 
@@ -197,7 +201,7 @@ class _Following:
                     return _Came(key, sink, self._fetch(source, target, sink))
                 except (ReferenceMissing, ReferenceChanged) as error:
                     raise type(error)(
-                        f"'{escape(entry.path)}': {error.message}", hint=error.hint or _LEAVE_OUT
+                        f"'{escape(entry.path)}': {error.message}", hint=error.hint or self._hint
                     ) from error
             except (ReferenceMissing, ReferenceChanged) as error:
                 if not self._allow:

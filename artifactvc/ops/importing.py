@@ -64,7 +64,7 @@ def bring_in(session: Session, wanted: Iterable[Entry], remembered: Memory) -> I
         held = _at_hand(session, lot, remembered)
         lacking = [entry for entry in lot if key_of(entry) not in held]
         if lacking:
-            held |= bring(session, lacking).held
+            held |= bring(session, lacking, hint="run the same command again").held
         for entry in lot:
             yield _came(entry, held[key_of(entry)])
 

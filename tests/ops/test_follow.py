@@ -55,6 +55,18 @@ def test_get_and_cat_follow_references(work, source, tmp_path):
     assert b"".join(reopen(work.root).read("data", "sub/big.bin")) == LARGE
 
 
+@pytest.mark.parametrize("change", [None, "longer\n"])
+def test_cat_has_nothing_to_leave_out(work, source, change):
+    """Hints name an option only where the command has it."""
+    write(source, {"a.txt": change})
+    with pytest.raises((ReferenceMissing, ReferenceChanged)) as reading:
+        b"".join(work.read("data", "a.txt"))
+    with pytest.raises((ReferenceMissing, ReferenceChanged)) as checking_out:
+        work.checkout("data")
+    assert reading.value.hint == "add it again to record what is there now"
+    assert "--allow-missing-references" in str(checking_out.value.hint)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
