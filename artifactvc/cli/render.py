@@ -176,7 +176,9 @@ def entry_line(entry: results.EntryInfo, *, long: bool) -> str:
         return escape(entry.path) + target
     mark = {"file": "-", "executable": "x", "link": "l", "reference": "r"}[entry.kind]
     size = "" if entry.size is None else f"{entry.size}"
-    known = (entry.digest or entry.identity or "")[:12]
+    known = entry.digest or entry.identity or ""
+    if " " not in known:  # the first characters of a date tell nothing
+        known = known[:12]
     version = f" (version {escape(entry.version_id)})" if entry.version_id else ""
     return f"{mark} {size:>12} {escape(known):<12} {escape(entry.path)}{target}{version}"
 

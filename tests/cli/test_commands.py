@@ -21,6 +21,7 @@ from artifactvc.cli.app import avc as root
 from artifactvc.cli.summaries import SUMMARIES
 from artifactvc.core import results
 from tests.cli.conftest import AVC, SCHEMAS, Avc, command_of, schema
+from tests.servers.web import OLD, Page, serving
 
 LARGE = bytes(range(256)) * 1024  # larger than what goes into packs
 AS_ROOT = ("--force",) if os.geteuid() == 0 else ()
@@ -769,6 +770,20 @@ def test_ls_long(avc):
         "l                           to a -> a.txt",
     ]
     assert digests["to a"] is None
+
+
+def test_ls_refs_shows_dates_whole(avc):
+    """Of an identity that is a date the first characters would tell nothing."""
+    avc("init")
+    with serving() as web:
+        web.pages |= {"/a.txt": Page(b"one", modified=OLD), "/b.txt": Page(b"two", etag='"0123456789abcdef"')}
+        for name in ("a.txt", "b.txt"):
+            avc("add", f"{web.place}/{name}", "--to", "data")
+        avc("commit")
+        assert avc("ls", "data", "--refs").splitlines() == [
+            f"r            3 {OLD} a.txt -> {web.place}/a.txt",
+            f"r            3 0123456789ab b.txt -> {web.place}/b.txt",
+        ]
 
 
 def test_ls_of_nothing(avc):
