@@ -19,7 +19,7 @@ _AZURE: Final = re.compile(
 )
 _SCHEMES: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 _SIGN_IN: Final = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile",
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile (AWS_PROFILE; of a remote --profile)",
     "gcs": "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS",
     "azure": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY, or run 'az login'",
 }

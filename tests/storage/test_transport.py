@@ -839,7 +839,7 @@ def test_no_credentials_are_asked_for(on_moto, monkeypatch):
         f"there are no credentials for '{on_moto.url}': looked in AWS_ACCESS_KEY_ID, in ~/.aws/credentials and"
         " ~/.aws/config (profile 'default'), and for a role of this machine"
     )
-    assert hint == "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile"
+    assert hint == "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile (AWS_PROFILE; of a remote --profile)"
 
 
 @pytest.mark.servers
@@ -847,7 +847,7 @@ def test_an_unknown_profile_is_named(on_moto):
     """A profile that is not configured is named."""
     message, hint = refused(RemoteRefused, lambda: on_moto.open(profile="nobody").read("avc.json", limit=9))
     assert message.endswith(f"'{on_moto.url}': The config profile (nobody) could not be found")
-    assert hint == "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile with --profile"
+    assert hint == "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile (AWS_PROFILE; of a remote --profile)"
 
 
 @pytest.mark.servers
