@@ -99,6 +99,11 @@ def _add_uris(
     options: dict[str, Any],
 ) -> list[Staged]:  # fmt: skip
     taking, no_checksum = how
+    paths = [uri for uri in uris if "://" not in uri]
+    if paths and len(paths) < len(uris):
+        raise UsageError(
+            f"'{escape(paths[0])}' is a path, and others are URIs", hint="add paths with one command, URIs with another"
+        )
     if not uris or to is None:
         raise UsageError("a URI is added to an artifact that is named", hint="say which: avc add URI --to NAME")
     if any(others):

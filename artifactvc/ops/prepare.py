@@ -30,7 +30,7 @@ from artifactvc.ops.trusted import trusted
 from artifactvc.storage.drafts import Draft
 from artifactvc.storage.workspace import kind_of
 from artifactvc.storage.writer import StoreWriter, read_small
-from artifactvc.util.text import near
+from artifactvc.util.text import escape, near
 
 #: Bytes of small objects that are held in memory before they are stored.
 _HELD: Final = 8 << 20
@@ -166,10 +166,7 @@ class Prepared:
         there = self.find(session, path)
         if there is not None:
             if (there.digest or there) != (entry.digest or entry) and not overwrite:
-                raise PathConflict(
-                    f"cannot add the same path twice: '{path}' is there with other content",
-                    hint="remove it first, or give overwrite=True",
-                )
+                raise _same_path(there, entry)
         else:
             self._check_place(session, path)
         self._change(path, entry)
@@ -331,3 +328,16 @@ def _forget(path: Path, pid: int) -> None:
 
 def _is_below(path: str, prefix: str) -> bool:
     return not prefix or path == prefix or path.startswith(prefix + "/")
+
+
+def _same_path(there: Entry, entry: Entry) -> PathConflict:
+    text = f"cannot add the same path twice: '{there.path}' is"
+    if there.uri or entry.uri:
+        return PathConflict(
+            f"{text} {_what(there)} and would be {_what(entry)}", hint="remove it first, or give another name="
+        )
+    return PathConflict(f"{text} there with other content", hint="remove it first, or give overwrite=True")
+
+
+def _what(entry: Entry) -> str:
+    return f"a reference to '{escape(entry.uri)}'" if entry.uri else "a stored file"

@@ -52,6 +52,11 @@ def test_what_is_refused(avc: Avc, source: str):
     done = avc.run("add", source, "--import")
     assert done.code == 2
     assert "a URI is added to an artifact that is named" in done.err
+    done = avc.run("add", "README", source, "--to", "data")
+    assert (done.code, done.err) == (
+        2,
+        "error: 'README' is a path, and others are URIs\nhint: add paths with one command, URIs with another\n",
+    )
     done = avc.run("add", source, "--import", "--to", "data", "--move")
     assert done.code == 2
     assert "are for files of this machine" in done.err

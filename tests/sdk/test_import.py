@@ -55,6 +55,14 @@ def test_what_it_refuses(source: Path):
     draft.add_file(str(source / "sub" / "b.txt"), name="a.txt")
     with pytest.raises(PathConflict, match="cannot add the same path twice"):
         draft.add_import(f"file://{source}/a.txt")
+    with pytest.raises(PathConflict, match=r"'a\.txt' is a stored file and would be a reference to 'file://.*/a\.txt'"):
+        draft.add_reference(f"file://{source}/a.txt")
+    draft.add_reference(f"file://{source}/a.txt", name="ref")
+    with pytest.raises(
+        PathConflict, match=r"'ref' is a reference to '.*a\.txt' and would be .* '.*sub/b\.txt'"
+    ) as both:
+        draft.add_reference(f"file://{source}/sub/b.txt", name="ref")
+    assert both.value.hint == "remove it first, or give another name="
     with pytest.raises(BadValue, match="has no scheme"):
         draft.add_import(str(source))
     with pytest.raises(ValueError, match="at most 1 are taken"):
