@@ -60,7 +60,7 @@ def add(
     shared: Shared, paths: tuple[str, ...], to: str | None, kind: str | None, prefix: str | None, move: bool,
     follow: bool, force: bool, taking: bool, max_objects: int | None, no_checksum: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Stage files and directories, or references to data that stays where it is.
+    """Stage files and directories.
 
     A directory is taken whole: new, changed and removed files; its contents enter at the
     root of the artifact, or under --as. A file enters by its base name. Each path is bound

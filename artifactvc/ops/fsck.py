@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from artifactvc.core import manifest
 from artifactvc.core.compare import new_objects
@@ -103,6 +104,11 @@ def _check_drafts(session: Session) -> list[Problem]:
     return problems
 
 
+def _small_objects(session: Session) -> Iterator[Digest]:
+    with suppress(Corrupt):  # a draft that cannot be read is a problem of its own
+        yield from small_objects(session)
+
+
 def _check_versions(session: Session, notes: list[str], sizes: dict[Digest, int], *, repair: bool) -> list[Problem]:
     """Every live version: its manifest well formed, its objects here or on a remote; *sizes* gets the larger ones'."""
     rows = session.index.connection.execute(
@@ -130,7 +136,7 @@ def _check_versions(session: Session, notes: list[str], sizes: dict[Digest, int]
         else:
             before = (digest,)
     problems += _check_said(session, repair=repair)
-    lacking = [d for batch in batches(small_objects(session)) for d in set(batch) - session.avc.store.has(batch)]
+    lacking = [d for batch in batches(_small_objects(session)) for d in set(batch) - session.avc.store.has(batch)]
     if lacking:
         found, more = _missing_problems(session, "a description or metadata", lacking, repair=repair)
         problems += found

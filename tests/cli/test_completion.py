@@ -82,7 +82,7 @@ def test_commands(several):
         several, "avc ", "avc sta", "avc re", "avc remote ", "avc remote re", "avc config s", "avc zzz"
     )
     assert sorted(every) == sorted(SUMMARIES)
-    assert (one, some) == (["status"], ["reset", "rename", "restore", "remote"])
+    assert (one, some) == (["status"], ["reset", "rename", "restore", "retention", "remote"])
     assert sorted(group) == ["add", "list", "origin", "remove", "set-url"]
     assert (inside, config, none) == (["remove"], ["set"], [])
 

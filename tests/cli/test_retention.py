@@ -71,7 +71,7 @@ def test_over_is_said(two):
     done = two("expire")
     assert re.match(rf"work/data:v0 has expired: its time to live of 1s, over since {DATE}\n", done)
     assert done.endswith("deleted 1 version; 'avc restore' or 'avc undo' brings back what gc has not collected\n")
-    assert "its time to live is over: 'avc ttl data:v0 none' keeps it" in two("restore", "data:v0")
+    assert "it is over, by its time to live or a policy: 'avc ttl data:v0 none' keeps it" in two("restore", "data:v0")
     assert re.match(would.replace("would expire", "has expired"), two("gc"))
 
 

@@ -138,6 +138,7 @@ OURS = [
     errors.ArtifactNotLoggedError("Artifact.version"),
     errors.ArtifactFinalizedError("Artifact.add_file"),
     errors.UnknownOperation("0a1b2c3", elsewhere=True),
+    errors.NotAnEditor("'ada' may change times to live", "bob"),
     errors.Collected("0a" * 32, "'data:v0'", ["a", "b"], 9),
 ]
 
