@@ -106,6 +106,8 @@ def _add_uris(
         )
     if not uris or to is None:
         raise UsageError("a URI is added to an artifact that is named", hint="say which: avc add URI --to NAME")
+    if len(uris) > 1:
+        raise UsageError("a URI is added alone", hint="add one URI at a time: each is taken whole, or not at all")
     if any(others):
         raise UsageError("--move, --follow and --force are for files of this machine", hint="leave them out")
     options["detail"] = shared.verbose or shared.json or options["dry_run"]

@@ -292,10 +292,19 @@ class _Joining:
                     f"'{old.path}' is a stored file, and would be a reference to '{escape(str(new.uri))}'",
                     hint="take it out first with 'avc rm --from', or put the references below another --as PREFIX",
                 )
+            if old is not None and new is not None and not self._is_same_place(old, new):
+                raise PathConflict(
+                    f"'{old.path}' refers to '{escape(str(old.uri))}', and would refer to '{escape(str(new.uri))}'",
+                    hint="take it out first with 'avc rm --from', or put these below another --as PREFIX",
+                )
             if after != old:
                 self._note(Change((after or old or new).path, old, after))  # type: ignore[union-attr]
             if after is not None:
                 yield after
+
+    def _is_same_place(self, old: Entry, new: Entry) -> bool:
+        """Whether *new* is what *old* has become, and not an object of another address that happens to be so called."""
+        return old.kind != "r" or new.kind != "r" or old.uri == new.uri or str(old.uri).startswith(self._below)
 
     def _is_gone(self, old: Entry) -> bool:
         """Whether *old* came from this place, below this prefix: the place has it no more."""

@@ -512,6 +512,8 @@ def test_wrong_shell(bare, shell):
         (["checkout", "data", "--link", "soft"], "'soft' is no way to link",
          "use --link hardlink or --link symlink"),
         (["add", "s3://bucket/x"], "a URI is added to an artifact that is named", "say which: avc add URI --to NAME"),
+        (["add", "s3://bucket/x", "s3://bucket/y", "--to", "x"], "a URI is added alone",
+         "add one URI at a time: each is taken whole, or not at all"),
         (["add", "s3://bucket/x", "--to", "x", "--move"], "--move, --follow and --force are for files of this machine",
          "leave them out"),
         (["add", "data", "--no-checksum"], "--max-objects and --no-checksum are for URIs", "leave them out"),

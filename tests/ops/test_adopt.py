@@ -159,6 +159,16 @@ def test_a_stored_file_stands_in_the_way(work, data):
     assert "'cat.png/inner'" in said
 
 
+def test_an_object_of_another_address_stands_in_the_way(work, data):
+    """Both are named; nothing is replaced without a word."""
+    write(data, {"more/cat.png": "another"})
+    staged(work, f"file://{data}/images")
+    said = refused(PathConflict, lambda: staged(work, f"file://{data}/more"))
+    assert "images/cat.png" in said
+    assert "more/cat.png" in said
+    assert staged(work, f"file://{data}/more", prefix="more").added == 1
+
+
 def test_an_artifact_must_be_named(work, data):
     refused(UsageError, lambda: work.add([f"file://{data}"]))
 
