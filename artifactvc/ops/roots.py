@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Final
 
 from artifactvc.core.compare import new_objects
 from artifactvc.core.entries import Record
@@ -17,6 +18,8 @@ from artifactvc.storage.remote import held_by_remotes
 from artifactvc.storage.rows import named_objects
 from artifactvc.util.text import parse_time
 
+_DELETED: Final = "a deleted version"
+
 
 def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str]]:
     """(digest, what it is) of every manifest to keep: live versions, those deleted within *grace*, and drafts.
@@ -25,13 +28,16 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
     """
     oldest = parse_time(session.clock()) - grace
     kept: dict[Digest, str] = {}
+    deleted: dict[Digest, str] = {}
     rows = session.index.connection.execute(
         "SELECT v.digest, v.live, v.deleted_at, v.number, coalesce(a.name, a.id) FROM version v"
         " JOIN artifact a ON a.id = v.artifact ORDER BY v.artifact, v.number"
     )
     for digest, live, deleted_at, number, name in rows:
-        if live or deleted_at is None or parse_time(deleted_at) > oldest:
+        if live or deleted_at is None:
             kept.setdefault(digest, f"{name}:v{number}")
+        elif parse_time(deleted_at) > oldest:
+            deleted[digest] = _DELETED
     if session.avc.origin is not None:
         for record in _unpushed(session):
             if _makes_live(record):
@@ -42,7 +48,7 @@ def kept_manifests(session: Session, grace: timedelta) -> list[tuple[Digest, str
             kept.setdefault(draft.base, f"the base of the draft of '{draft.name}'")
     for attempt in open_parts(session):
         kept.setdefault(attempt.root, f"the part of run '{attempt.writer}' in a draft that many build")
-    return list(kept.items())
+    return [*kept.items(), *((digest, what) for digest, what in deleted.items() if digest not in kept)]
 
 
 def unpushed_manifests(session: Session) -> list[Digest]:
@@ -134,6 +140,8 @@ def needed(session: Session, grace: timedelta) -> set[bytes]:
 
 
 def _pass_over(session: Session, error: MissingObject, digest: Digest, what: str) -> None:
+    if what == _DELETED:
+        return  # a gc with a shorter grace has collected it already
     if not held_by_remotes(session.avc, [error.digest]) and not _pushed(session, digest):
         raise Corrupt(
             f"{what} needs the object '{error.digest:.12}', which is not here: nothing was collected",

@@ -69,6 +69,21 @@ def test_a_dry_run_says_what_would_be_moved_back(trashed):
     assert b"".join(trashed.read("data", "a")) == LARGE
 
 
+def test_what_was_collected_with_a_shorter_grace_stops_nothing(tmp_path):
+    """A version deleted a moment ago, whose bytes went at once, is not missed by the next gc with the usual grace."""
+    with new(tmp_path / "work") as made:
+        version(made, {"a": LARGE})
+        version(made, {"a": "other"})
+        made.delete("data:v0")
+        assert made.gc(grace="0s").trashed_bytes > len(LARGE)
+        assert made.gc().trashed_objects == 0
+        write(made.root, {"data/a": "a third"})
+        with inside(made.root):
+            made.add()
+        made.reset("data")
+        assert made.gc(grace="1h").trashed_objects > 0
+
+
 def test_many_small_packs_become_one(tmp_path):
     """Each run writes a pack of its own; gc puts them together, and every version is as it was."""
     made = new(tmp_path / "work")

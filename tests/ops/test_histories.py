@@ -65,9 +65,13 @@ class Histories(RuleBasedStateMachine):
     def _open(self) -> None:
         self.work.session.clock = lambda: f"{self.now:%Y-%m-%dT%H:%M:%S.%f}Z"
 
-    def _try(self, deed: Callable[[], object]) -> bool:
+    def _next(self) -> None:
+        """The next command, a minute later."""
         self.now += timedelta(minutes=1)
         self.work.session.caught_up = False
+
+    def _try(self, deed: Callable[[], object]) -> bool:
+        self._next()
         try:
             deed()
         except EXPECTED:
@@ -128,8 +132,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def delete_all(self, name: str) -> None:
-        for ref in [ref for ref in self._versions(live=True) if ref.startswith(f"{name}@")]:
-            self._try(lambda ref=ref: self.work.delete(ref, delete_aliases=True))
+        refs = [ref for ref in self._versions(live=True) if ref.startswith(f"{name}@")]
+        for ref in refs:
+            assert self._try(lambda ref=ref: self.work.delete(ref, delete_aliases=True))
 
     @rule(pick=PICK)
     def restore(self, pick: int) -> None:
@@ -162,7 +167,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        self._try(self.work.expire)
+        self._next()
+        self.work.expire()
 
     @rule()
     def undo(self) -> None:
@@ -174,7 +180,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(grace=st.sampled_from(["0s", "2d"]))
     def gc(self, grace: str) -> None:
-        self._try(lambda: self.work.gc(grace=grace))
+        self._next()
+        self.work.gc(grace=grace)
 
     @rule(index=st.booleans())
     def another_process(self, index: bool) -> None:
