@@ -46,34 +46,33 @@ def _open(path: Path) -> sqlite3.Connection:
     lock = path.with_name("index.lock")
     if not path.exists():
         schema.migrate(path, lock)
-    connection = _prepare(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False))
+    connection = _connected(path)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != schema.VERSION:
+        if version != schema.VERSION:  # of a file that another process is making, too: before WAL is asked for
             connection.close()
             if version > schema.VERSION:
                 discard(path)
             schema.migrate(path, lock)
-            return _prepare(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False))
+            connection = _connected(path)
+        return _prepare(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        if mode != "wal":
-            # Where the file system has no shared memory (NFS) SQLite answers with the mode that stays.
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    except BaseException:
-        connection.close()
-        raise
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # Where the file system has no shared memory (NFS) SQLite answers with the mode that stays.
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
     return connection
 
 
