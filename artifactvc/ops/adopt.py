@@ -20,7 +20,7 @@ from typing import IO, Final
 from artifactvc.core import names
 from artifactvc.core.manifest import build_in_order, check_path, in_order, side_by_side, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry
-from artifactvc.core.nodes import encode_line, rows, to_entry
+from artifactvc.core.nodes import check_target, encode_line, rows, to_entry
 from artifactvc.core.references import MAX_OBJECTS, Address, Target, parse_address
 from artifactvc.core.results import Committed, Staged
 from artifactvc.errors import (
@@ -40,6 +40,7 @@ from artifactvc.ops.put import Content, RunFields, put_content
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.drafts import Draft, workspace_draft_id
+from artifactvc.storage.filesource import count_files
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.text import escape
 
@@ -107,6 +108,10 @@ class Listed:
             raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
         if address.version_id is not None:
             raise ReferenceMissing(f"'{escape(wish.uri)}' is not there", hint="check the address, and its version")
+        if address.kind == "file":  # to list them they are read: too many are told before that
+            self.count = count_files(address.path, _COUNTED + 1)
+            self._bound()
+            self.count = 0
         empty = True
         for target in source.list(address):
             empty = False
@@ -169,7 +174,8 @@ def _joined(*parts: str) -> str:
 def _check(entry: Entry, address: Address) -> None:
     try:
         check_path(entry.path)
-        entry.path.encode()
+        if entry.target is not None:  # a link of another version may lead out of the artifact from where it goes
+            check_target(entry.path, entry.target)
     except (HostilePath, UnicodeEncodeError) as error:
         raise UnsupportedFile(
             f"'{escape(entry.uri or address.uri)}' cannot be an entry: {error}",
@@ -307,9 +313,13 @@ class _Joining:
         return old.kind != "r" or new.kind != "r" or old.uri == new.uri or str(old.uri).startswith(self._below)
 
     def _is_gone(self, old: Entry) -> bool:
-        """Whether *old* came from this place, below this prefix: the place has it no more."""
-        within = not self._place or old.path.startswith(f"{self._place}/")
-        return within and old.kind == "r" and str(old.uri).startswith(self._below)
+        """Whether *old* came from this place, and stands where it would go now: the place has it no more.
+
+        What was taken from there below another prefix stays: this does not stand for it.
+        """
+        if old.kind != "r" or not str(old.uri).startswith(self._below):
+            return False
+        return old.path == _joined(self._place, str(old.uri)[len(self._below) :])
 
     def _note(self, change: Change) -> None:
         self._count[change.status] += 1

@@ -192,6 +192,7 @@ class Prepared:
                 self._foreign |= entry.is_file
         except PathConflict:
             self._changes, self._root = before, None
+            self._find_directories()
             raise
         self.flush(session)
 
@@ -217,6 +218,13 @@ class Prepared:
                 self._directories.add(parent)
                 parent = parent.rpartition("/")[0]
 
+    def _find_directories(self) -> None:
+        """Find again what is a directory after entries went: some may be empty now."""
+        self._directories.clear()
+        for name, entry in self._changes.items():
+            if entry is not None:
+                self._change(name, entry)
+
     def remove(self, session: Session, path: str) -> list[str]:
         """Take out the entry at *path*, else all below it; the paths that went. UnknownEntry if there is neither."""
         path = path.rstrip("/")
@@ -230,10 +238,7 @@ class Prepared:
             )
         for name in gone:
             self._change(name, None)
-        self._directories.clear()  # some may be empty now: found again from what is left
-        for name, entry in self._changes.items():
-            if entry is not None:
-                self._change(name, entry)
+        self._find_directories()
         return gone
 
     # ---- into the store ------------------------------------------------------------------------------

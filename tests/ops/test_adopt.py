@@ -22,6 +22,8 @@ from artifactvc.errors import (
     UsageError,
 )
 from artifactvc.ops import adopt
+from artifactvc.ops.prepare import Prepared
+from artifactvc.storage import filesource
 from tests.support import new, write
 
 
@@ -121,6 +123,47 @@ def test_too_many_objects_are_counted(work, data):
     assert work.status().artifacts == ()
     assert not list(work.avc_root.glob("drafts/*.json"))
     assert staged(work, f"file://{data}", max_objects=4).entries == 4
+
+
+def test_too_many_files_are_counted_unread(work, data, monkeypatch):
+    """A directory of a terabyte is refused for its number of files, not after it was hashed."""
+    read: list[str] = []
+    real = filesource._identity
+    monkeypatch.setattr(filesource, "_identity", lambda path: read.append(path) or real(path))
+    said = refused(BadValue, lambda: staged(work, f"file://{data}/images", max_objects=1))
+    assert "holds 2 objects, and at most 1 are taken" in said
+    assert read == []
+
+
+def test_a_link_that_would_lead_out_is_refused(work):
+    """``in/l`` leads to ``f.txt`` beside ``in``: taken alone, it would point out of the artifact."""
+    write(work.root / "src", {"deep/f.txt": "x", "deep/in/g.txt": "y"})
+    (work.root / "src/deep/in/l").symlink_to("../f.txt")
+    work.add([work.root / "src"], to="one")
+    work.commit(["one"])
+    assert "points out of the artifact" in refused(UnsupportedFile, lambda: staged(work, "avc://one:v0/deep/in"))
+    assert staged(work, "avc://one:v0/deep").added == 3
+
+
+def test_what_was_refused_leaves_no_directory(work, data):
+    """Nothing of a refused listing counts afterwards: ``images`` may be a file, and then is no directory."""
+    prepared = Prepared("pets", "dataset")
+    prepared.add_bytes(work.session, b"mine", "model.h5")
+    refused(PathConflict, lambda: adopt.into(work.session, prepared, adopt.Wish(f"file://{data}")))
+    prepared.add_bytes(work.session, b"a file", "images")
+    said = refused(PathConflict, lambda: prepared.add_bytes(work.session, b"x", "images/x"))
+    assert "'images' is a file and would be a directory of 'images/x'" in said
+    assert [entry.path for entry in prepared.entries(work.session)] == ["images", "model.h5"]
+
+
+def test_what_stands_below_another_prefix_stays(work, data):
+    """The same place below two prefixes is two copies: adopting one again takes nothing from the other."""
+    staged(work, f"file://{data}/images", prefix="a")
+    assert staged(work, f"file://{data}/images").removed == 0
+    (data / "images/dog.png").unlink()
+    assert staged(work, f"file://{data}/images").removed == 1
+    work.commit(["pets"])
+    assert list(entries(work)) == ["a/cat.png", "a/dog.png", "cat.png"]
 
 
 @pytest.mark.parametrize("name", ["..", ".git", "a\nb", ".artifacts"])
