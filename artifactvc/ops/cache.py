@@ -52,6 +52,7 @@ NO_REMOTE: Final = "no remote is configured that could hold them"
 NOT_ASKED: Final = "it is another repository's, whose 'avc cache cleanup' asks it"
 LINKED: Final = "files of a workspace are links to them ('checkout --link')"
 EVICTABLE: Final = "a remote holds them, too"
+CACHED: Final = "references led to them: they can be fetched again"
 ALONE: Final = "no remote holds them for a live version"
 UNNEEDED: Final = "nothing that is known here needs them: 'avc gc' removes them"
 TABLES: Final = "tables of packs"
@@ -68,18 +69,21 @@ class _Claims:
     nodes: set[bytes] = field(default_factory=set)  # and other small objects that are not files
     alone: set[bytes] = field(default_factory=set)  # some repository needs them, and none of *its* remotes holds them
     away: dict[str, set[bytes]] = field(default_factory=dict)  # why a remote cannot be used -> what it is known to hold
+    cached: set[bytes] = field(default_factory=set)  # what only references led to, which can be fetched again
     unknown: str = ""  # why nothing can be told
     remotes: int = 0
 
     @property
     def evictable(self) -> set[bytes]:
         """What may go."""
-        return set() if self.unknown else self.held - self.pinned - self.alone
+        return set() if self.unknown else (self.held - self.pinned - self.alone) | self.cached
 
     def reason(self, key: bytes, linked: set[bytes]) -> str:
         """Why the object stays, or that it may go."""
         if self.unknown:
             return self.unknown
+        if key in self.cached:
+            return LINKED if key in linked else CACHED
         if key in self.pinned:
             return UNPUSHED if self.remotes else NO_REMOTE
         if key in self.held and key not in self.alone:
@@ -142,6 +146,8 @@ def _claims(session: Session, failed: dict[str, str], grace: timedelta) -> _Clai
             claims.held_by[remote.id] = _keys(remote.located_here([key.hex() for key in wanted]))
             claims.held |= claims.held_by[remote.id]
     claims.alone = claims.needed - claims.held
+    if not (kept.missing or pinned.missing):  # else something below a missing node may need them
+        claims.cached = _keys(digest for digest, _, _ in store.followed.rows()) - claims.needed
     return claims
 
 
@@ -157,6 +163,7 @@ def _claims_of_all(users: Sequence[Session], failed: dict[str, str], grace: time
         theirs = _claims(other, dict.fromkeys(other.avc.remotes, NOT_ASKED), max(grace, parse_duration(own)))
         claims.pinned |= theirs.pinned
         claims.needed |= theirs.needed
+        claims.cached &= theirs.cached
         claims.nodes |= theirs.nodes
         theirs_too = {str(table["id"]) for table in other.avc.remotes.values()}
         claims.alone |= theirs.needed.difference(*(claims.held_by.get(one, set()) for one in theirs_too))
@@ -246,11 +253,11 @@ def _rows(copy: Copy) -> Iterable[bytes]:
 
 
 def _choose(held: Sequence[Copy], claims: _Claims, linked: set[bytes], target: int) -> set[bytes]:
-    """The objects to evict: files' bytes first, manifests and descriptions only if that is not enough."""
+    """The objects to evict: what only references led to, files' bytes, then manifests and descriptions."""
     evictable = claims.evictable - linked
     going: set[bytes] = set()
     size = sum(copy.size for copy in held)
-    for allowed in (evictable - claims.nodes, evictable):
+    for allowed in (claims.cached & evictable, evictable - claims.nodes, evictable):
         for copy in held:
             if size <= target:
                 return going

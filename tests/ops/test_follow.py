@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from artifactvc.errors import ReferenceChanged, ReferenceMissing, ReferenceRefused, RemoteUnavailable, WouldOverwrite
+from artifactvc.ops.cache import CACHED
 from artifactvc.sdk.repository import Repository
 from artifactvc.storage.filesource import FileSource
 from tests.ops.references import file_reference, refer
@@ -261,3 +262,14 @@ def test_a_cut_stream_goes_on_where_it_was(work, source, monkeypatch):
     assert b"".join(reopen(work.root).read("data", "huge.bin")) == (source / "huge.bin").read_bytes()
     assert starts[-1] == reached
     assert not [name for name in os.listdir(work.root / ".artifacts" / "tmp") if name.startswith("part")]
+
+
+def test_cleanup_evicts_what_only_references_led_to(work):
+    """Without any remote: it can be fetched again, and the files that were written stay as they are."""
+    work.checkout("data")
+    held = {one.reason: one.objects for one in reopen(work.root).cache.info().held}
+    assert held[CACHED] == 2
+    done = reopen(work.root).cache.cleanup(0)
+    assert done.objects == 2
+    assert changes(work) == []
+    assert b"".join(reopen(work.root).read("data", "sub/big.bin")) == LARGE
