@@ -95,7 +95,7 @@ class ObjectSource:
         try:
             reader = self._reader()
             found = chain.from_iterable(ahead(reader.pages(prefix)))
-            yield from found if reader.in_order else in_order(found, _key_bytes)
+            yield from found if reader.in_order else in_order(found, _key_bytes, Found._make)
         except ClientError as error:
             raise self._explained(error, prefix) from error
 

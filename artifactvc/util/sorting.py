@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import heapq
-import pickle
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import IO, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 __all__ = ["in_order"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=tuple[Any, ...])
 
 _HELD: Final = 50_000  # items
 
 
-def in_order(items: Iterable[T], key: Callable[[T], bytes], *, held: int = _HELD) -> Iterator[T]:
-    """*items* in the order of *key*: *held* are in memory at once, the rest waits in temporary files without names."""
+def in_order(
+    items: Iterable[T], key: Callable[[T], bytes], make: Callable[[list[Any]], T], *, held: int = _HELD
+) -> Iterator[T]:
+    """*items* in the order of *key*: *held* are in memory at once, the rest waits in temporary files without names.
+
+    An item is a tuple of what JSON has; *make* gives it again from a list of the same.
+    """
     rest = iter(items)
     runs: list[IO[bytes]] = []
     try:
@@ -27,19 +32,10 @@ def in_order(items: Iterable[T], key: Callable[[T], bytes], *, held: int = _HELD
                 return
             runs.append(tempfile.TemporaryFile())  # noqa: SIM115  closed below
             for item in run:
-                pickle.dump(item, runs[-1], pickle.HIGHEST_PROTOCOL)
+                runs[-1].write(json.dumps(item).encode() + b"\n")  # escaped: surrogates are kept, too
             runs[-1].seek(0)
             del run
-        yield from heapq.merge(*map(_read, runs), key=key)
+        yield from heapq.merge(*(map(make, map(json.loads, run)) for run in runs), key=key)
     finally:
         for file in runs:
             file.close()
-
-
-def _read(file: IO[bytes]) -> Iterator[T]:
-    """What this process wrote a moment ago: nobody else can have."""
-    while True:
-        try:
-            yield pickle.load(file)
-        except EOFError:
-            return
