@@ -17,8 +17,11 @@ from artifactvc.core.policy import ROW, policy_row
 from artifactvc.core.retention import DEFAULT_SETTING, EDITORS_SETTING, is_ttl
 from artifactvc.core.rows import Context, NoEffect, Row, Rows, live_version, resolve
 
+#: Editors that a list may name: each record about times to live is held against all of them (protocol H2).
+MOST_EDITORS: Final = 100
 #: Editors that are named before people; of more it is said how many.
 _NAMED: Final = 5
+_LONGEST: Final = 500  # characters of one, which is a name and an email of 200 at most
 
 
 def editors(rows: Rows) -> tuple[str, ...] | None:
@@ -118,7 +121,9 @@ def is_of_ttl(name: str) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    """Nothing, for anyone; or who may, at least one: an empty list could never be changed again."""
+    """Nothing, for anyone; or who may, at least one, for an empty list could never be changed again."""
     if value is None:
         return True
-    return isinstance(value, list) and value != [] and all(isinstance(who, str) and who for who in value)
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_EDITORS:
+        return False
+    return all(isinstance(who, str) and who.strip() and len(who) <= _LONGEST for who in value)

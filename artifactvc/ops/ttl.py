@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final
 
 from artifactvc.core import names
-from artifactvc.core.editors import editors, may_edit, only
+from artifactvc.core.editors import MOST_EDITORS, editors, may_edit, only
 from artifactvc.core.entries import Record
 from artifactvc.core.identity import check_identity
 from artifactvc.core.records import Row
@@ -19,9 +18,6 @@ from artifactvc.ops.expire import default_ttl, fate_of, over_at
 from artifactvc.ops.resolve import Found
 from artifactvc.ops.session import Session, append
 from artifactvc.util.text import format_time, parse_time
-
-#: Editors that a list may name.
-_MOST: Final = 100
 
 
 def require_editor(session: Session) -> None:
@@ -96,9 +92,9 @@ def set_editors(session: Session, wanted: Sequence[str] | None) -> TimesToLive:
     value: list[str] | None = None
     if wanted is not None:
         value = list(dict.fromkeys(str(check_identity(who)) for who in wanted))
-        if not 1 <= len(value) <= _MOST:
+        if not 1 <= len(value) <= MOST_EDITORS:
             raise UsageError(
-                f"give 1 to {_MOST} editors", hint="or let anyone change times to live: 'avc ttl --anyone'"
+                f"give 1 to {MOST_EDITORS} editors", hint="or let anyone change times to live: 'avc ttl --anyone'"
             )
     changed = _set(session, EDITORS_SETTING, value)
     if changed and not may_edit(session.index.rows, session.author):

@@ -100,6 +100,15 @@ def test_what_is_no_time_has_no_effect(value):
     assert len(reasons(rows)) == 3
 
 
+def test_a_list_is_bounded():
+    """Each record about a time to live is held against all of it: a log must not cost its readers hours."""
+    rows = fold(*BEGUN, allow(*map(str, range(editors.MOST_EDITORS))), allow("0" * 501))
+    assert len(editors.editors(rows) or ()) == editors.MOST_EDITORS
+    rows = fold(*BEGUN, allow(*map(str, range(editors.MOST_EDITORS + 1))), allow("  "))
+    assert editors.editors(rows) is None
+    assert reasons(rows) == ["its value is no list of identities"] * 2
+
+
 def test_many_are_counted():
     """The line that names who may stays a line."""
     assert editors.only(tuple("abcdefg")) == (
