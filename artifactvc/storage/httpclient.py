@@ -84,7 +84,9 @@ class HttpClient:
                     yield answer
                     return
                 address = self._moved(name, address, answer.headers.get("Location", ""))
-                answer.drain_conn()
+                if (answer.length_remaining or _PIECE) < _PIECE:  # what is longer, or endless, is not waited for
+                    answer.drain_conn()
+                let_go(answer)
             raise StorageError(f"{self.called(name)} is redirected without end", hint="check the address")
         except ReferenceRefused as error:
             raise ReferenceRefused(f"{self.called(name)}: {error.message}", hint=error.hint) from error

@@ -178,7 +178,8 @@ class _Reading:
             facts = _facts_in(answer)
             if answer.status == 416:
                 raise _other_size(self._target, f"at most {begin:,}" if facts.size is None else f"{facts.size:,}")
-            if answer.status == 206 and facts.identity(self._target.identity_kind) is None and self._target.identity:
+            nameless = facts.identity(self._target.identity_kind) is None and self._target.identity is not None
+            if answer.status == 206 and nameless and not self._whole:
                 self._whole = True
                 return False
             _hold(self._target, facts)

@@ -34,6 +34,7 @@ class Page:
     headers: dict[str, str] = field(default_factory=dict)  # besides, or in their place
     statuses: list[int] = field(default_factory=list)  # of the next answers
     cuts: list[int] = field(default_factory=list)  # bytes of the next answers after which they end
+    status: int | None = None  # of all answers that bring bytes
     location: str | None = None
     at_byte: tuple[int, Callable[[Page], None]] | None = None  # what happens once, when so many bytes were sent
     part_headers: bool = True  # whether parts say what the whole says
@@ -71,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         if page.statuses and (status := page.statuses.pop(0)):
             return self._say(status)
         if page.location is not None:
-            return self._say(302, {"Location": page.location})
+            self._say(302, {"Location": page.location, "Content-Length": str(len(page.data))})
+            return self._bytes(page, page.data, 0, len(page.data), page.at_byte) if with_bytes else None
         if not with_bytes and not page.heads:
             return self._say(405)
         if page.conditions and self._fails(page):
@@ -104,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         # What becomes of this answer is settled before its head is sent: a client that has that may go on.
         end = page.cuts.pop(0) if with_bytes and page.cuts else len(data)
         at_byte, page.at_byte = (page.at_byte, None) if with_bytes else (None, page.at_byte)
-        self._head(status, headers | page.headers)
+        self._head(page.status or status, headers | page.headers)
         if with_bytes:
             self._bytes(page, data[start:], start, end, at_byte)
         return None

@@ -264,6 +264,26 @@ def test_parts_that_do_not_say_what_they_are_part_of_are_not_taken(web):
     assert read(found(f"{web.place}/a"), 40_000) == SMALL[40_000:]
 
 
+def test_a_server_that_gives_nothing_but_parts_is_not_asked_for_ever(web):
+    """Though it was asked for the whole file, and none of them says what it is a part of."""
+    page = web.pages["/a"] = Page(SMALL, '"e1"')
+    target = found(f"{web.place}/a")
+    page.etag, page.status, page.headers = None, 206, {"Content-Range": "bytes 0-49999/50000"}
+    assert "it has no ETag now" in refused(ReferenceChanged, lambda: read(target)).message
+    assert len(web.seen) < 6
+
+
+def test_what_a_redirect_says_is_not_waited_for(web):
+    """The body of a redirect may have any length: a short one is read, so that the connection serves again."""
+    sent = []
+    web.pages |= {"/a": Page(b"see there", location="/b"), "/b": Page(SMALL, '"e1"')}
+    target = found(f"{web.place}/a")
+    assert read(target) == SMALL
+    web.pages["/a"].data, web.pages["/a"].at_byte = bytes(32 << 20), (16 << 20, sent.append)
+    assert read(target) == SMALL
+    assert sent == []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
