@@ -141,7 +141,7 @@ class ObjectSource:
             before = at
             try:
                 reader = self._reader()
-                with reader.get(key, _version(target), target.identity, at) as (found, pieces):
+                with reader.get(key, _version(target), _condition(target), at) as (found, pieces):
                     self._hold(target, found)
                     kind = reader.identity_kind if found.identity else None
                     target = target._replace(size=found.size, identity_kind=kind, identity=found.identity)
@@ -175,6 +175,12 @@ def _key_bytes(found: Found) -> bytes:
 def _version(target: Target) -> str | None:
     """The version to ask for. Google's generation is one, whether or not the bucket keeps those before it."""
     return target.version_id or (target.identity if target.identity_kind == GENERATION else None)
+
+
+def _condition(target: Target) -> str | None:
+    """The identity, where a header can have it: a manifest from elsewhere may hold anything."""
+    identity = target.identity or ""
+    return identity if identity.isascii() and identity.isprintable() and '"' not in identity else None
 
 
 def _changed(target: Target, now: str, then: str) -> ReferenceChanged:

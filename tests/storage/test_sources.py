@@ -275,6 +275,16 @@ def test_a_version_is_looked_at_by_its_name(bucket):
     assert bucket.open().look(parse_address(f"{bucket.uri}/d/a")) is None
 
 
+@pytest.mark.parametrize("identity", ['a"b', "a\r\nX-Evil: 1", "日本"])
+def test_an_identity_that_somebody_made_up_is_no_header(bucket, identity):
+    """A manifest from elsewhere may hold anything: it is told as changed."""
+    if bucket.uri.startswith("gs:"):  # its identity is a generation, which is asked for and no header
+        return
+    bucket.put("a", b"four")
+    target = bucket.look("a")._replace(identity=identity, version_id=None)
+    refused(ReferenceChanged, lambda: whole(bucket.open(), target))
+
+
 def test_many_pages_are_one_listing(paged):
     """More than a page, each page asked for once, and where one ends makes no difference: names are odd all along."""
     names = [f"{number:04} +%41#?" for number in range(1003)]
