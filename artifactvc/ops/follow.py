@@ -20,7 +20,7 @@ from typing import Final
 from artifactvc.core.model import Digest, Entry
 from artifactvc.core.references import BLAKE3, Target, is_resumable, parse_address, target_of
 from artifactvc.core.results import Bringing
-from artifactvc.errors import AvcError, ReferenceChanged, ReferenceMissing, RemoteUnavailable
+from artifactvc.errors import AvcError, BadValue, ReferenceChanged, ReferenceMissing, RemoteUnavailable
 from artifactvc.ops.consent import check_consent, open_allowed
 from artifactvc.ops.session import Session
 from artifactvc.ops.stand_ins import Brought, known
@@ -102,6 +102,8 @@ class Sources:
     def source(self, entry: Entry) -> tuple[Source, Target]:
         """Where to ask for a reference entry, and what for."""
         address = parse_address(str(entry.uri))
+        if not str(entry.uri).startswith(address.place):  # in capitals, say: it would not be read as it was judged
+            raise BadValue(f"'{escape(str(entry.uri))}' is not written as a recorded address is")
         if address.place not in self._opened:
             self._opened[address.place] = open_allowed(self._session, address)
         return self._opened[address.place], target_of(entry)

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from io import FileIO
 from itertools import islice
 from typing import Final
 
+from artifactvc.core.consent import FILE, Allowed
 from artifactvc.core.references import BLAKE3, Address, Target
-from artifactvc.errors import ReferenceChanged, ReferenceMissing, UnreadableFile, UnstableFile, UnsupportedFile
+from artifactvc.errors import (
+    ReferenceChanged,
+    ReferenceMissing,
+    ReferenceRefused,
+    UnreadableFile,
+    UnstableFile,
+    UnsupportedFile,
+)
 from artifactvc.storage.loose import hash_file
 from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.text import escape
@@ -42,34 +51,62 @@ class FileSource:
 
     def check(self, target: Target) -> None:
         """Hold the file against the target: it has to be read for that."""
-        path = _path(target)
-        try:
-            size = os.stat(path).st_size
-            if target.size is not None and size != target.size:
-                raise _changed(target, f"{size:,} bytes", f"{target.size:,}")
-        except FileNotFoundError as error:
-            raise _missing(target) from error
+        with _opened(target) as file:
+            _hold_size(target, file)
         if target.identity is not None:
-            digest, _ = _identity(path)
+            digest, _ = _identity(_path(target))
             if digest != target.identity:
                 raise _changed(target, digest, target.identity)
 
     def read(self, target: Target, start: int = 0) -> Iterator[bytes]:
         """The bytes; whoever takes them checks their digest, since only the whole file has one."""
-        path = _path(target)
-        try:
-            file = open(path, "rb", buffering=0)  # noqa: SIM115  closed below, when the caller is done
-        except FileNotFoundError as error:
-            raise _missing(target) from error
-        except OSError as error:
-            raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
-        with file:
-            size = os.fstat(file.fileno()).st_size
-            if target.size is not None and size != target.size:
-                raise _changed(target, f"{size:,} bytes", f"{target.size:,}")
+        with _opened(target) as file:
+            if target.identity is None:
+                self._stay_inside(target, file)
+            _hold_size(target, file)
             file.seek(start)
             while data := file.read(_PIECE):
                 yield data
+
+    def _stay_inside(self, target: Target, file: FileIO) -> None:
+        """Refuse what a link leads to out of what was allowed (protocol H4), where no digest says which file is meant.
+
+        Who may write in a directory that is allowed could else name any file of whoever follows.
+        """
+        path = _path(target)
+        real = os.path.realpath(path)
+        held = [place.removeprefix(FILE) for place in self._options.named if Allowed([place]).names(FILE + path)]
+        inside = real == path or Allowed(FILE + os.path.realpath(root) for root in held).names(FILE + real)
+        if not inside or not os.path.samestat(os.fstat(file.fileno()), os.stat(real)):
+            raise ReferenceRefused(
+                f"'{escape(target.uri)}' is a link to '{escape(real)}', which nobody here allowed",
+                hint=f"if that is meant, add {escape(FILE + real)} to the list of setting refs.allow",
+            )
+
+
+def _opened(target: Target) -> FileIO:
+    """The file of *target*. Never waits, as for who would write to a pipe."""
+    path = _path(target)
+    try:
+        return os.fdopen(_descriptor(path), "rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _missing(target) from error
+    except OSError as error:
+        raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
+
+
+def _descriptor(path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise UnsupportedFile(f"'{escape(path)}' is no file", hint="refer to files and directories")
+
+
+def _hold_size(target: Target, file: FileIO) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if target.size is not None and size != target.size:
+        raise _changed(target, f"{size:,} bytes", f"{target.size:,}")
 
 
 def _path(target: Target) -> str:
@@ -113,13 +150,11 @@ def _identity(path: str) -> tuple[str, int]:
     """Digest and size in bytes of a file that stands still meanwhile."""
     for _ in range(_READS):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = _descriptor(path)
         except OSError as error:
             raise UnreadableFile(f"cannot read '{escape(path)}': {error.strerror}") from error
         try:
             before = os.fstat(fd)
-            if not stat.S_ISREG(before.st_mode):
-                raise UnsupportedFile(f"'{escape(path)}' is no file", hint="refer to files and directories")
             digest, size = hash_file(fd)
             after = os.fstat(fd)
         finally:

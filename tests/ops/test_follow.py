@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from artifactvc.errors import ReferenceChanged, ReferenceMissing, ReferenceRefused, RemoteUnavailable, WouldOverwrite
+from artifactvc.core.model import Entry
+from artifactvc.errors import (
+    BadValue,
+    ReferenceChanged,
+    ReferenceMissing,
+    ReferenceRefused,
+    RemoteUnavailable,
+    WouldOverwrite,
+)
 from artifactvc.ops.cache import CACHED
 from artifactvc.sdk.repository import Repository
 from artifactvc.storage.filesource import FileSource
@@ -54,6 +62,29 @@ def test_get_and_cat_follow_references(work, source, tmp_path):
     write(source, {"a.txt": "another\n", "sub/big.bin": None})
     assert b"".join(work.read("data", "a.txt")) == b"one\n"
     assert b"".join(reopen(work.root).read("data", "sub/big.bin")) == LARGE
+
+
+def test_a_link_out_of_what_is_allowed_is_not_followed(work, source, tmp_path):
+    """Unless a digest says which bytes are meant, a link could make any file of this machine one of the version."""
+    write(tmp_path, {"secret": "key\n", "mount/inner": "x"})
+    (source / "out").symlink_to(tmp_path / "secret")
+    (source / "in").symlink_to("inner")
+    bare = [Entry(name, "r", None, None, None, f"file://{source}/{name}") for name in ("in", "out")]
+    refer(work, bare)
+    (work.avc_root / "adopted").write_text(f"file://{source}\n")
+    with pytest.raises(ReferenceRefused, match=f"is a link to '{tmp_path}/secret'"):
+        reopen(work.root).checkout("data")
+    refer(work, [file_reference("out", source / "out")])
+    (work.avc_root / "adopted").write_text(f"file://{source}\n")
+    reopen(work.root).checkout("data")
+    assert tree(work.root / "data") == {**ALL, "in": b"x", "out": b"key\n"}
+
+
+def test_an_address_is_read_as_it_was_judged(work, source):
+    """One that is written otherwise than avc does would lead elsewhere than where its place was allowed."""
+    refer(work, [file_reference("a.txt", source / "a.txt")._replace(uri=f"FILE://{source}/a.txt")])
+    with pytest.raises(BadValue, match="not written as a recorded address is"):
+        reopen(work.root).checkout("data")
 
 
 @pytest.mark.parametrize("change", [None, "longer\n"])
