@@ -95,17 +95,17 @@ class Listed:
         if not wish.checksum:
             self.single = True
             last = address.path.rstrip("/").rpartition("/")[2]
-            yield Target(address.uri, last, None, version_id=address.version_id).entry(_single(wish, last))
+            yield Target(address.uri, last, None, version_id=address.version_id).entry(_single(wish, address, last))
             return
         source = consent.open_allowed(session, address, adopting=True)
         whole = address.path in ("", "/") or address.uri.endswith("/")
         found = None if whole and address.kind != "http" else source.look(address)
         if found is not None:
             self.single = True
-            yield found.entry(_single(wish, found.name))
+            yield found.entry(_single(wish, address, found.name))
             return
         if address.kind == "http" and not whole:  # nothing lists what a web server has
-            raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
+            raise ReferenceMissing(f"there is nothing at '{escape(address.uri)}'", hint="check the address")
         if address.version_id is not None:
             raise ReferenceMissing(f"'{escape(wish.uri)}' is not there", hint="check the address, and its version")
         if address.kind == "file":  # to list them they are read: too many are told before that
@@ -117,13 +117,13 @@ class Listed:
             empty = False
             yield target.entry(_joined(wish.prefix, wish.name or "", target.name))
         if empty:
-            raise ReferenceMissing(f"there is nothing at '{escape(wish.uri)}'", hint="check the address")
+            raise ReferenceMissing(f"there is nothing at '{escape(address.uri)}'", hint="check the address")
 
     def _bound(self) -> None:
         if self.count > self._limit:
             count = f"{self.count:,}" if self.count <= _COUNTED else f"more than {_COUNTED:,}"
             raise BadValue(
-                f"'{escape(self.wish.uri)}' holds {count} objects, and at most {self._limit:,} are taken",
+                f"'{escape(self.address.uri)}' holds {count} objects, and at most {self._limit:,} are taken",
                 hint="refer to less, or allow more: --max-objects N (in Python max_objects=N)",
             )
 
@@ -153,17 +153,17 @@ def _of_version(session: Session, wish: Wish) -> Iterator[Entry]:
     for entry in walk(root, session.node, path):
         empty = False
         if entry.path == path:
-            yield entry.moved(_single(wish, path.rpartition("/")[2]))
+            yield entry.moved(_single(wish, parse_address(wish.uri), path.rpartition("/")[2]))
         else:
             yield entry.moved(_joined(wish.prefix, wish.name or "", entry.path[len(path) :].lstrip("/")))
     if empty:
         raise UnknownPath(f"there is nothing at '{escape(wish.uri)}'", hint="'avc ls' lists what a version has")
 
 
-def _single(wish: Wish, last: str) -> str:
+def _single(wish: Wish, address: Address, last: str) -> str:
     name = _joined(wish.prefix, wish.name or last)
     if not name:
-        raise BadValue(f"'{escape(wish.uri)}' has no last component to name it after", hint="give it a name")
+        raise BadValue(f"'{escape(address.uri)}' has no last component to name it after", hint="give it a name")
     return name
 
 
@@ -174,9 +174,11 @@ def _joined(*parts: str) -> str:
 def _check(entry: Entry, address: Address) -> None:
     try:
         check_path(entry.path)
+        if "?" in (entry.uri or ""):  # a key that reads like an address with a signature could never be followed
+            parse_address(str(entry.uri))
         if entry.target is not None:  # a link of another version may lead out of the artifact from where it goes
             check_target(entry.path, entry.target)
-    except (HostilePath, UnicodeEncodeError) as error:
+    except (HostilePath, BadValue, UnicodeEncodeError) as error:
         raise UnsupportedFile(
             f"'{escape(entry.uri or address.uri)}' cannot be an entry: {error}",
             hint="refer to the others one by one, or to this one alone under another name",
@@ -240,9 +242,10 @@ def into(session: Session, prepared: Prepared, wish: Wish) -> list[Entry]:
 
 def add(session: Session, wish: Wish, options: stage.AddOptions) -> Staged:
     """Stage what *wish* brings into the draft of ``options.to``; what the place no longer has goes from there."""
+    address = parse_address(wish.uri)
     if options.to is None:
         raise UsageError(
-            f"'{escape(wish.uri[:200])}' is an address, and no artifact is named", hint="say where: --to NAME"
+            f"'{escape(address.uri[:200])}' is an address, and no artifact is named", hint="say where: --to NAME"
         )
     if options.move or options.follow:
         raise UsageError("--move and --follow are for files of the workspace", hint="leave them out")
@@ -317,7 +320,7 @@ class _Joining:
 
         What was taken from there below another prefix stays: this does not stand for it.
         """
-        if old.kind != "r" or not str(old.uri).startswith(self._below):
+        if self._listed.single or old.kind != "r" or not str(old.uri).startswith(self._below):
             return False
         return old.path == _joined(self._place, str(old.uri)[len(self._below) :])
 

@@ -109,11 +109,13 @@ class Listed(NamedTuple):
     prefix: str
 
 
-def listed(session: Session, uri: str, prefix: str, most: int, name: str | None = None) -> Listed:
+def listed(
+    session: Session, uri: str, prefix: str, most: int, name: str | None = None, *, dry_run: bool = False
+) -> Listed:
     """One object, or all below a directory, as entries below *prefix*; a single object may be called *name*.
 
     Raises what ``adopt.Listed`` does. The place counts as allowed here from then on: who
-    imports from it has named it.
+    imports from it has named it; not with *dry_run*, which leaves nothing behind.
     """
     if parse_address(uri).kind == "avc":
         raise UsageError(
@@ -121,7 +123,8 @@ def listed(session: Session, uri: str, prefix: str, most: int, name: str | None 
             hint="leave --import out",
         )
     with adopt.Listed(session, adopt.Wish(uri, name, prefix, max_objects=most)) as found:
-        adopt.allow(session, found)
+        if not dry_run:
+            adopt.allow(session, found)
         place = prefix if found.single else _at(prefix, name or "")
         return Listed(found.address.uri, list(found), not found.single, place)
 
@@ -171,7 +174,7 @@ def add_import(session: Session, uri: str, options: ImportOptions) -> Staged:
     prefix = names.check_prefix(options.prefix) if options.prefix is not None else ""
     key = artifact_key(session, options.to)
     draft_id, drafts = workspace_draft_id(*key), session.avc.drafts
-    found = listed(session, uri, prefix, options.most)
+    found = listed(session, uri, prefix, options.most, dry_run=options.dry_run)
     with session.avc.writing():
         draft = begin_draft(session, key, options.type)
         known = memory(session, draft.sources, draft.root)

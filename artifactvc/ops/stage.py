@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
+from artifactvc.core.references import parse_address
 from artifactvc.core.results import Staged
 from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageError
 from artifactvc.ops import intake, look, resolve
@@ -114,7 +115,8 @@ def artifact_key(session: Session, text: str) -> Key:
 
 def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Part]:
     if "://" in text:
-        raise UsageError(f"'{escape(text)}' is an address", hint="add addresses one at a time, with --to NAME")
+        address = parse_address(text).uri  # or an error that repeats no secret
+        raise UsageError(f"'{escape(address)}' is an address", hint="add addresses one at a time, with --to NAME")
     workspace, bindings = session.avc.workspace, session.avc.bindings
     path = relative_path(workspace, names.check_given(text, "path", "write '.' for the directory that you are in"))
     if path == bindings_file:

@@ -183,9 +183,32 @@ def test_what_is_not_there(work, data):
     refused(ReferenceMissing, lambda: staged(work, f"file://{data}/empty"))
 
 
+def test_an_address_alone_takes_nothing_out(work, data):
+    """What was listed below it before stays: nothing was listed now."""
+    staged(work, f"file://{data}/images")
+    assert staged(work, f"file://{data}/images", checksum=False).removed == 0
+    work.commit()
+    assert sorted(entries(work)) == ["cat.png", "dog.png", "images"]
+
+
+def test_a_key_that_reads_like_a_signature_is_refused(work, data, monkeypatch):
+    """It would be taken for one by whoever follows the reference, and with it the whole version."""
+    write(data, {"q/a?sig=geheim": "x", "q/b": "y"})
+    monkeypatch.setattr("artifactvc.storage.filesource.FileSource.list", _as_of_a_bucket)
+    with pytest.raises(UnsupportedFile, match="cannot be an entry: the address holds a password"):
+        staged(work, f"file://{data}/q")
+
+
+def _as_of_a_bucket(self, address):
+    yield Target("s3://bucket/q/a?sig=geheim", "a?sig=geheim", 1, "etag", "e")
+
+
 def test_a_secret_is_not_repeated(work):
     """Neither in the message nor in any file."""
     said = refused(BadValue, lambda: staged(work, "https://user:hunter2@host/x"))
+    assert "hunter2" not in said
+    assert "hunter2" not in refused(BadValue, lambda: work.add(["https://user:hunter2@host/x"]))
+    said = refused(BadValue, lambda: staged(work, "https://host/#access_token=hunter2", checksum=False))
     assert "hunter2" not in said
     assert not any(b"hunter2" in path.read_bytes() for path in work.avc_root.rglob("*") if path.is_file())
 

@@ -130,6 +130,9 @@ def test_again_changed_and_gone(work: Repository, source: Path):
         ("raw/a.txt", "modified"), ("raw/new.txt", "added"), ("raw/sub/big.bin", "removed"),
     }  # fmt: skip
     assert work.status().clean
+    write(source.parent, {"other.txt": "x"})
+    work.add_import(f"file://{source.parent}/other.txt", to="data", dry_run=True)
+    assert (work.avc_root / "adopted").read_text() == f"file://{source}\n"
     done = work.add_import(f"file://{source}", to="data", prefix="raw")
     assert (done.added, done.modified, done.removed, done.entries) == (1, 1, 1, plan.entries)
     assert committed(work) == ("created", "v1")
