@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import islice, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -93,7 +95,7 @@ def decode_object(stored: bytes | memoryview, codec: int, length: int, where: st
             # The declared length is a hard bound: a frame that claims more is refused before memory is taken.
             if zstandard.frame_content_size(stored) != length:
                 raise BadPack(f"an object in {where} is damaged: its length is not the declared one")
-            data = _decompressor().decompress(stored, max_output_size=length)
+            data = _zstd.decompressor.decompress(stored, max_output_size=length)
         except zstandard.ZstdError as error:
             raise BadPack(f"an object in {where} is damaged: {error}") from error
     else:
@@ -103,23 +105,23 @@ def decode_object(stored: bytes | memoryview, codec: int, length: int, where: st
     return data
 
 
-_zstd: dict[str, Any] = {}
+class _Zstd(threading.local):
+    """The library's objects, which hold a context that only one thread may use: each thread has its own."""
 
-
-def _decompressor() -> Any:
-    if "d" not in _zstd:
+    @cached_property
+    def decompressor(self) -> Any:
         import zstandard
 
-        _zstd["d"] = zstandard.ZstdDecompressor()
-    return _zstd["d"]
+        return zstandard.ZstdDecompressor()
 
-
-def _compressor() -> Any:
-    if "c" not in _zstd:
+    @cached_property
+    def compressor(self) -> Any:
         import zstandard
 
-        _zstd["c"] = zstandard.ZstdCompressor(level=1)
-    return _zstd["c"]
+        return zstandard.ZstdCompressor(level=1)
+
+
+_zstd: Final = _Zstd()
 
 
 def encode_object(data: bytes) -> tuple[bytes, int]:
@@ -129,7 +131,7 @@ def encode_object(data: bytes) -> tuple[bytes, int]:
     middle = len(data) // 2
     if len(data) > 2 * _SAMPLE and len(set(data[middle : middle + _SAMPLE])) > _VARIED:
         return data, RAW
-    packed = _compressor().compress(data)
+    packed = _zstd.compressor.compress(data)
     return (packed, ZSTD) if len(packed) * 10 <= len(data) * 9 else (data, RAW)
 
 

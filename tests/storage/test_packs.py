@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,19 @@ def test_any_damage_is_refused_or_noticed(tmp_path_factory, data):
         return
     good = {digest_bytes(data): data for data in objects}
     assert all(good[digest] == content or digest_bytes(content) != digest for digest, content in found.items())
+
+
+def test_threads_pack_and_unpack_side_by_side():
+    """Each with contexts of its own: what two share comes out wrong, or as an error."""
+    contents = [(b"line %d of many that are alike\n" % n) * 4000 for n in range(8)]
+
+    def there_and_back(data: bytes) -> bool:
+        for _ in range(60):
+            stored, codec = encode_object(data)
+            assert codec == packs.ZSTD
+            if decode_object(stored, codec, len(data), "a pack") != data:
+                return False
+        return True
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        assert all(pool.map(there_and_back, contents))
