@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from artifactvc.errors import AvcError
 from artifactvc.sdk.repository import RemoteOptions, Repository
 from artifactvc.storage.database import discard
@@ -131,3 +133,12 @@ class Meeting:
         with self._lock:
             self.now -= 1
         self._all.wait()
+
+
+def refused(kind: type[AvcError], deed: Callable[[], object]) -> AvcError:
+    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
+    with pytest.raises(AvcError) as caught:
+        deed()
+    assert type(caught.value) is kind, repr(caught.value)
+    assert "\n" not in caught.value.message + caught.value.hint
+    return caught.value

@@ -15,7 +15,7 @@ from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF
 from artifactvc.core.names import check_given
 from artifactvc.errors import NoRepository, UnknownPath
-from artifactvc.util.text import escape
+from artifactvc.util.text import escape, is_uri
 
 if TYPE_CHECKING:
     from artifactvc.sdk.repository import Repository
@@ -35,8 +35,6 @@ COMMANDS["artifact"] = artifact
 
 def repository_for_put(shared: Shared, path: str) -> Repository:
     """The repository here, or a new one, which is said (design, section 7)."""
-    from artifactvc.core.references import is_uri
-
     check_given(path, "path", "write '.' for the directory that you are in")
     if not is_uri(path) and not os.path.lexists(path):
         raise UnknownPath(f"no file or directory '{escape(path)}'", hint="check the path")

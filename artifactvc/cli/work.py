@@ -11,7 +11,7 @@ from artifactvc.cli.app import Shared, command
 from artifactvc.cli.limits import transfer_options
 from artifactvc.cli.values import ARTIFACT, REF, metadata
 from artifactvc.errors import UsageError
-from artifactvc.util.text import escape
+from artifactvc.util.text import escape, is_uri
 
 if TYPE_CHECKING:
     from artifactvc.core.results import Staged
@@ -74,7 +74,7 @@ def add(
     what another version has. With --import the bytes are copied into the store, and where they
     came from is remembered ('avc ls REF --sources'); what has not changed since is not fetched again.
     """
-    if taking or any("://" in path for path in paths):
+    if taking or any(map(is_uri, paths)):
         results = _add_uris(shared, paths, to, (move, follow, force), (taking, no_checksum), {
             "type": kind, "prefix": prefix, "max_objects": max_objects, "dry_run": dry_run,
         })  # fmt: skip
@@ -99,7 +99,7 @@ def _add_uris(
     options: dict[str, Any],
 ) -> list[Staged]:  # fmt: skip
     taking, no_checksum = how
-    paths = [uri for uri in uris if "://" not in uri]
+    paths = [uri for uri in uris if not is_uri(uri)]
     if paths and len(paths) < len(uris):
         raise UsageError(
             f"'{escape(paths[0])}' is a path, and others are URIs", hint="add paths with one command, URIs with another"

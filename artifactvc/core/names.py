@@ -209,6 +209,11 @@ def parse_file_uri(uri: str) -> tuple[Ref, str]:
     raise BadName(f"'{uri[:200]}' names no file of a version", hint="write avc://[project/]name:v3/path")
 
 
+def below(prefix: str, path: str) -> str:
+    """A path inside an artifact, below a directory of it; either may be empty."""
+    return f"{prefix}/{path}" if prefix and path else prefix or path
+
+
 def artifact_name_from(text: str) -> str:
     """Return an artifact name made from *text*: other characters become ``-``."""
     name = re.sub(r"[^A-Za-z0-9_.\-]+", "-", text).strip("-").lstrip(".-")[:128].rstrip(".")

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from artifactvc.core.model import Entry
 from artifactvc.errors import BadValue
-from artifactvc.util.text import escape
+from artifactvc.util.text import escape, is_uri
 
 #: How many objects one prefix may bring unless more are allowed.
 MAX_OBJECTS: Final = 10_000
@@ -89,11 +89,6 @@ class Address(NamedTuple):
 def is_azure_host(text: str) -> bool:
     """Whether *text* names an account of Azure's blob storage: ``ACCOUNT.blob.core.windows.net``."""
     return _AZURE_HOST.fullmatch(text.lower()) is not None
-
-
-def is_uri(text: str) -> bool:
-    """Whether *text* is meant as an address, rather than as a path of this machine."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text) is not None
 
 
 def parse_address(text: str) -> Address:

@@ -40,7 +40,6 @@ from artifactvc.ops.put import Content, RunFields, put_content
 from artifactvc.ops.session import Session
 from artifactvc.ops.trusted import trusted
 from artifactvc.storage.drafts import Draft, workspace_draft_id
-from artifactvc.storage.filesource import count_files
 from artifactvc.storage.writer import StoreWriter
 from artifactvc.util.text import escape
 
@@ -60,6 +59,11 @@ class Wish:
     prefix: str = ""
     checksum: bool = True
     max_objects: int | None = None  # None, and 0 as in W&B: MAX_OBJECTS
+
+    @property
+    def place(self) -> str:
+        """The directory that all below a prefix goes to."""
+        return names.below(self.prefix, self.name or "")
 
 
 class Listed:
@@ -108,14 +112,10 @@ class Listed:
             raise ReferenceMissing(f"there is nothing at '{escape(address.uri)}'", hint="check the address")
         if address.version_id is not None:
             raise ReferenceMissing(f"'{escape(wish.uri)}' is not there", hint="check the address, and its version")
-        if address.kind == "file":  # to list them they are read: too many are told before that
-            self.count = count_files(address.path, _COUNTED + 1)
-            self._bound()
-            self.count = 0
         empty = True
-        for target in source.list(address):
+        for target in source.list(address, self._limit):
             empty = False
-            yield target.entry(_joined(wish.prefix, wish.name or "", target.name))
+            yield target.entry(names.below(wish.place, target.name))
         if empty:
             raise ReferenceMissing(f"there is nothing at '{escape(address.uri)}'", hint="check the address")
 
@@ -155,20 +155,16 @@ def _of_version(session: Session, wish: Wish) -> Iterator[Entry]:
         if entry.path == path:
             yield entry.moved(_single(wish, parse_address(wish.uri), path.rpartition("/")[2]))
         else:
-            yield entry.moved(_joined(wish.prefix, wish.name or "", entry.path[len(path) :].lstrip("/")))
+            yield entry.moved(names.below(wish.place, entry.path[len(path) :].lstrip("/")))
     if empty:
         raise UnknownPath(f"there is nothing at '{escape(wish.uri)}'", hint="'avc ls' lists what a version has")
 
 
 def _single(wish: Wish, address: Address, last: str) -> str:
-    name = _joined(wish.prefix, wish.name or last)
+    name = names.below(wish.prefix, wish.name or last)
     if not name:
         raise BadValue(f"'{escape(address.uri)}' has no last component to name it after", hint="give it a name")
     return name
-
-
-def _joined(*parts: str) -> str:
-    return "/".join(part.strip("/") if number == 0 else part for number, part in enumerate(filter(None, parts)))
 
 
 def _check(entry: Entry, address: Address) -> None:
@@ -195,8 +191,7 @@ def known(entry: Entry, before: Entry | None) -> Entry:
 
 def newest(session: Session, name: str) -> Digest:
     """The content of the newest version of an artifact, or the empty manifest."""
-    row = resolve.find_artifact(session, name)
-    version = resolve.newest_version(session, row["id"]) if row else None
+    version = resolve.newest_of(session, name)
     return trusted(session, version["digest"]) if version else EMPTY
 
 
@@ -286,7 +281,7 @@ class _Joining:
     def __init__(self, session: Session, before: Digest, listed: Listed, *, detail: bool) -> None:
         self._session, self._before, self._listed, self._detail = session, before, listed, detail
         self._below = listed.address.uri.rstrip("/") + "/"
-        self._place = _joined(listed.wish.prefix, listed.wish.name or "")
+        self._place = listed.wish.place
         self._count = {"added": 0, "modified": 0, "removed": 0}
         self._changes: list[Change] = []
 
@@ -322,7 +317,7 @@ class _Joining:
         """
         if self._listed.single or old.kind != "r" or not str(old.uri).startswith(self._below):
             return False
-        return old.path == _joined(self._place, str(old.uri)[len(self._below) :])
+        return old.path == names.below(self._place, str(old.uri)[len(self._below) :])
 
     def _note(self, change: Change) -> None:
         self._count[change.status] += 1

@@ -125,12 +125,8 @@ def listed(
     with adopt.Listed(session, adopt.Wish(uri, name, prefix, max_objects=most)) as found:
         if not dry_run:
             adopt.allow(session, found)
-        place = prefix if found.single else _at(prefix, name or "")
+        place = prefix if found.single else names.below(prefix, name or "")
         return Listed(found.address.uri, list(found), not found.single, place)
-
-
-def _at(prefix: str, path: str) -> str:
-    return f"{prefix}/{path}" if prefix and path else prefix or path
 
 
 def vanished(session: Session, sources: Digest | None, root: Digest, found: Listed) -> Iterator[str]:
@@ -140,7 +136,7 @@ def vanished(session: Session, sources: Digest | None, root: Digest, found: List
     there, base = {entry.path for entry in found.entries}, found.uri.rstrip("/") + "/"
     for entry, line in origins(session, sources, root, found.prefix):
         below = line.uri.removeprefix(base)
-        if below != line.uri and entry.path == _at(found.prefix, below) and entry.path not in there:
+        if below != line.uri and entry.path == names.below(found.prefix, below) and entry.path not in there:
             yield entry.path
 
 
@@ -238,8 +234,7 @@ def put_import(session: Session, uri: str, options: ImportOptions, commit: Commi
     project, name = artifact_key(session, options.to)
 
     def fill(writer: StoreWriter) -> Content:
-        row = resolve.find_artifact(session, f"{project}/{name}")
-        newest = resolve.newest_version(session, row["id"]) if row else None
+        newest = resolve.newest_of(session, f"{project}/{name}")
         known = memory(session, newest["sources"], newest["digest"]) if newest else {}
         came = list(bring_in(session, found.entries, known))
         sources = newest["sources"] if newest else None

@@ -310,8 +310,7 @@ def _require_complete(session: Session, name: str, base: Digest, root: Digest, *
 
 def on_newest(session: Session, artifact: str, prepared: Prepared) -> Prepared:
     """The same changes on the newest version of *artifact* (``project/name``); the same where there is none."""
-    row = resolve.find_artifact(session, artifact)
-    newest = resolve.newest_version(session, row["id"]) if row else None
+    newest = resolve.newest_of(session, artifact)
     if newest is None:
         return prepared
     base = trusted(session, newest["digest"])

@@ -137,15 +137,15 @@ def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source
         for position, name in enumerate(directory.names):
             if kind_of(directory.stats[position * WIDTH + 4]) == "l":
                 path = _inside(directory, name)
-                yield Entry(_at(prefix, path), "l", target=os.readlink(source / path))
+                yield Entry(names.below(prefix, path), "l", target=os.readlink(source / path))
             elif name in directory.linked:
                 stat = directory.stat(position)
                 digest = _kept(session, directory.linked[name])
-                yield Entry(_at(prefix, _inside(directory, name)), "f", stat.size, digest)
+                yield Entry(names.below(prefix, _inside(directory, name)), "f", stat.size, digest)
             elif name in directory.followed:
                 path = _inside(directory, name)
                 yield _file_entry(
-                    writer, Path(os.path.realpath(source / path)), "", follow=True, path=_at(prefix, path)
+                    writer, Path(os.path.realpath(source / path)), "", follow=True, path=names.below(prefix, path)
                 )
             else:
                 plain.append(name)
@@ -156,7 +156,7 @@ def entries_of(session: Session, writer: StoreWriter, source: Path, what: Source
         for (directory, plain), read in zip(where, reads, strict=True):
             text = read.digests.hex()
             for at, name in enumerate(plain):
-                path = _at(prefix, _inside(directory, name))
+                path = names.below(prefix, _inside(directory, name))
                 kind = kind_of(read.stats[at * WIDTH + 4])
                 yield Entry(path, kind, read.stats[at * WIDTH], text[at * 64 : at * 64 + 64])
             session.progress.advance(len(plain))
@@ -179,12 +179,8 @@ def _inside(directory: DirScan, name: str) -> str:
     return f"{directory.path}/{name}" if directory.path else name
 
 
-def _at(prefix: str, path: str) -> str:
-    return f"{prefix}/{path}" if prefix else path
-
-
 def _file_entry(writer: StoreWriter, source: Path, prefix: str, *, follow: bool, path: str = "") -> Entry:
-    name = path or _at(prefix, source.name)
+    name = path or names.below(prefix, source.name)
     try:
         check_path(name)
         name.encode()

@@ -186,6 +186,12 @@ def _by_alias(where: Where, row: Row, ref: Ref) -> Row:
     raise UnknownAlias(ref.name, alias, close, newest="" if close else newest_name)
 
 
+def newest_of(session: Session, text: str) -> Row | None:
+    """The live version with the highest number of the artifact ``project/name``, or None."""
+    row = find_artifact(session, text)
+    return newest_version(session, row["id"]) if row else None
+
+
 def newest_version(session: Session, artifact_id: str) -> Row | None:
     """The live version with the highest number, or None."""
     return _newest(here(session), artifact_id)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from artifactvc.core import names
 from artifactvc.core.manifest import build, check_path, find_many, summary, update, walk
 from artifactvc.core.model import EMPTY, Change, Digest, Entry, Root
-from artifactvc.core.references import parse_address
 from artifactvc.core.results import Staged
 from artifactvc.errors import HostilePath, UnknownPath, UnsupportedFile, UsageError
 from artifactvc.ops import intake, look, resolve
@@ -35,7 +34,7 @@ from artifactvc.storage.drafts import Draft, workspace_draft_id
 from artifactvc.storage.statcache import StatCache
 from artifactvc.storage.workspace import relative_path
 from artifactvc.storage.writer import StoreWriter
-from artifactvc.util.text import escape, near
+from artifactvc.util.text import escape, is_uri, near
 
 Key = tuple[str, str]  # project and name
 
@@ -114,7 +113,9 @@ def artifact_key(session: Session, text: str) -> Key:
 
 
 def _target(session: Session, text: str, options: AddOptions) -> tuple[Key, _Part]:
-    if "://" in text:
+    if is_uri(text):
+        from artifactvc.core.references import parse_address
+
         address = parse_address(text).uri  # or an error that repeats no secret
         raise UsageError(f"'{escape(address)}' is an address", hint="add addresses one at a time, with --to NAME")
     workspace, bindings = session.avc.workspace, session.avc.bindings

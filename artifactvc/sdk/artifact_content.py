@@ -160,8 +160,8 @@ class ArtifactContent(ArtifactReading):
             with self._session(create=True) as session:
                 prepared.take_over(session, entry)
             return [ArtifactManifestEntry(self._itself(), entry)]
-        from artifactvc.core.references import is_uri
         from artifactvc.ops import adopt
+        from artifactvc.util.text import is_uri
 
         if not isinstance(uri, (str, os.PathLike)) or not is_uri(os.fspath(uri)):
             raise BadValue(f"'{uri}' has no scheme: a reference is a URI; for a path write 'file://' before it")

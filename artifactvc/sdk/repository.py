@@ -38,6 +38,7 @@ from artifactvc.storage import avcdir, bindings, settings
 from artifactvc.storage.avcdir import AvcDir
 from artifactvc.storage.transport import RemoteOptions, transfer_limits
 from artifactvc.util.progress import NoProgress, Progress
+from artifactvc.util.text import is_uri
 
 if TYPE_CHECKING:
     from artifactvc.core import results
@@ -406,7 +407,7 @@ class Repository(References, Remotes, Retention, Runs):
                 self._session, os.fspath(path), wanted, options, put.RunFields(job_type, details)
             )
         run = put.RunFields(job_type, details)
-        if "://" in os.fspath(path):
+        if is_uri(os.fspath(path)):
             from artifactvc.ops import adopt
 
             wish = adopt.Wish(os.fspath(path), prefix=prefix or "", checksum=checksum, max_objects=max_objects)
@@ -416,7 +417,7 @@ class Repository(References, Remotes, Retention, Runs):
     def name_for(self, path: str | Path) -> str:
         """The artifact that a path, or an address, is named after where no name is given."""
         text = os.fspath(path)
-        last = text.rstrip("/").rpartition("/")[2] if "://" in text else os.path.basename(os.path.abspath(text))
+        last = text.rstrip("/").rpartition("/")[2] if is_uri(text) else os.path.basename(os.path.abspath(text))
         return names.artifact_name_from(last)
 
     def require_type(self, ref: str, kind: str) -> None:

@@ -14,6 +14,7 @@ from artifactvc.sdk.artifact import Artifact
 from artifactvc.sdk.errors_as import as_comm_error
 from artifactvc.sdk.opened import opened
 from artifactvc.sdk.run_base import RunBase
+from artifactvc.util.text import is_uri
 
 if TYPE_CHECKING:
     from artifactvc.sdk.listing import Listing
@@ -105,9 +106,9 @@ class RunArtifacts(RunBase):
         if not isinstance(what, (str, os.PathLike)):
             raise WrongType(f"give an Artifact, or the path of a file or directory, not '{what.__class__.__name__}'")
         path = os.fspath(what)
-        last = os.path.basename(os.path.abspath(path)) if "://" not in path else path.rstrip("/").rpartition("/")[2]
+        last = path.rstrip("/").rpartition("/")[2] if is_uri(path) else os.path.basename(os.path.abspath(path))
         artifact = Artifact(name or f"run-{self.id}-{names.artifact_name_from(last)}", kind or "unspecified")
-        if "://" in path:
+        if is_uri(path):
             artifact.add_reference(path)
         elif os.path.isfile(path):
             artifact.add_file(path)

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from artifactvc.storage.objectclient import ClientError, Trouble
 from artifactvc.storage.obstoreclient import detail_of, trouble_of
-from artifactvc.storage.pools import Pools, let_go, reason
+from artifactvc.storage.pools import Pools, let_go, pieces, reason
 from artifactvc.storage.transport import RemoteOptions
 
 AT_ONCE: Final = 16  # connections that are kept
@@ -186,14 +186,7 @@ class Link:
 
     def pieces(self, answer: Any) -> Iterator[bytes]:
         """The bytes of an answer as they come, at the rate that is allowed."""
-        rate = self._options.rate
-        while True:
-            if rate is not None:
-                rate.take(min(PIECE, answer.length_remaining or PIECE))
-            data: bytes = answer.read(PIECE)
-            if not data:
-                return
-            yield data
+        return pieces(answer, self._options.rate, PIECE)
 
 
 def whole_size(answer: Any, start: int) -> int | None:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,6 +104,19 @@ def _explained(error: sqlite3.Error, path: Path) -> Exception:
     if "full" in text:
         return storage_error(OSError(28, "No space left on device"), path)
     return StorageError(f"cannot use the index '{path}': {text}", hint="run the command again, or delete the index")
+
+
+def write_hints(connection: sqlite3.Connection, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    """Write what need not be written: where another process writes, or nobody may, it is left out. Never waits."""
+    if connection.in_transaction:
+        return
+    with contextlib.suppress(sqlite3.OperationalError, StorageError):
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            with begin(connection):
+                connection.executemany(sql, rows)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 def discard(path: Path) -> None:

@@ -40,12 +40,16 @@ class FileSource:
         digest, size = _identity(address.path)
         return Target(address.uri, address.path.rpartition("/")[2], size, BLAKE3, digest)
 
-    def list(self, address: Address) -> Iterator[Target]:
-        """All files below a directory, each hashed when it is asked for."""
+    def list(self, address: Address, most: int | None = None) -> Iterator[Target]:
+        """All files below a directory, each hashed when it is asked for; none where there are more than *most*."""
         if not os.path.isdir(address.path):
             raise ReferenceMissing(f"no file or directory '{escape(address.path)}'", hint="check the address")
         base = address.uri.rstrip("/")
+        too_many = most is not None and sum(1 for _ in islice(_names(address.path, ""), most + 1)) > most
         for name in _names(address.path, ""):
+            if too_many:
+                yield Target(f"{base}/{name}", name, None)
+                continue
             digest, size = _identity(f"{address.path.rstrip('/')}/{name}")
             yield Target(f"{base}/{name}", name, size, BLAKE3, digest)
 
@@ -139,11 +143,6 @@ def _names(directory: str, prefix: str) -> Iterator[str]:
             yield prefix + name
         elif not item.is_dir():  # a link to a directory is passed over; anything else cannot be referred to
             raise UnsupportedFile(f"'{escape(item.path)}' is no file", hint="refer to the directories beside it")
-
-
-def count_files(directory: str, most: int) -> int:
-    """How many files ``list`` would give, up to *most*; none of them is read."""
-    return sum(1 for _ in islice(_names(directory, ""), most)) if os.path.isdir(directory) else 0
 
 
 def _identity(path: str) -> tuple[str, int]:

@@ -12,17 +12,14 @@ them. When a row was last used is kept to the hour and written once a command, a
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from artifactvc.core.model import Digest, Entry
 from artifactvc.core.strict import dump_json
-from artifactvc.errors import StorageError
-from artifactvc.storage.database import BUSY_SECONDS, begin
-from artifactvc.storage.uses import GRAIN
+from artifactvc.storage.database import begin, write_hints
+from artifactvc.storage.uses import hour
 from artifactvc.util.hashing import digest_bytes
 
 _CHUNK: Final = 500
@@ -59,7 +56,7 @@ class Followed:
 
     def put(self, rows: Iterable[tuple[str, Held]]) -> None:
         """Note what references led to, as used now."""
-        now = _hour()
+        now = hour()
         given = [(bytes.fromhex(key), bytes.fromhex(held.digest), held.size, now) for key, held in rows]
         with begin(self._connect()) as connection:
             connection.executemany("INSERT OR REPLACE INTO followed (key, digest, size, at) VALUES (?, ?, ?, ?)", given)
@@ -71,18 +68,10 @@ class Followed:
     def save(self) -> None:
         """Write what was noted where that is news. Never waits: where another process writes, it is left out."""
         noted, self._noted = self._noted, set()
-        connection = self._connect() if noted else None
-        if connection is None or connection.in_transaction:
-            return
-        now = _hour()
-        given = [(now, bytes.fromhex(key), now) for key in noted]
-        with contextlib.suppress(sqlite3.OperationalError, StorageError):  # busy or read-only: times are a hint
-            connection.execute("PRAGMA busy_timeout = 0")
-            try:
-                with begin(connection):
-                    connection.executemany("UPDATE followed SET at = ? WHERE key = ? AND at < ?", given)
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        if noted:
+            now = hour()
+            given = [(now, bytes.fromhex(key), now) for key in noted]
+            write_hints(self._connect(), "UPDATE followed SET at = ? WHERE key = ? AND at < ?", given)
 
     def rows(self) -> Iterator[tuple[Digest, int, int]]:
         """(digest, bytes, hour of last use in epoch seconds) of every row."""
@@ -93,7 +82,3 @@ class Followed:
         """Drop the rows that were last used before *before* (epoch seconds)."""
         with begin(self._connect()) as connection:
             connection.execute("DELETE FROM followed WHERE at < ?", (int(before),))
-
-
-def _hour() -> int:
-    return int(time.time()) // GRAIN * GRAIN

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from artifactvc.errors import ReferenceRefused, RemoteMissing, RemoteRefused, RemoteUnavailable, StorageError
-from artifactvc.storage.pools import Pools, let_go, reason
+from artifactvc.storage.pools import Pools, let_go, pieces, reason
 from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.text import escape
 
@@ -102,14 +102,7 @@ class HttpClient:
 
     def pieces(self, answer: Any) -> Iterator[bytes]:
         """The bytes of an answer as they come, at the rate that is allowed."""
-        rate = self._options.rate
-        while True:
-            if rate is not None:
-                rate.take(min(_PIECE, answer.length_remaining or _PIECE))
-            data: bytes = answer.read(_PIECE)
-            if not data:
-                return
-            yield data
+        return pieces(answer, self._options.rate, _PIECE)
 
     def _moved(self, name: str, address: str, location: str) -> str:
         target = urljoin(address, location)

@@ -96,7 +96,7 @@ class HttpSource:
             return None
         return Target(address.uri, _name(address), facts.size, facts.kind, facts.identity(facts.kind))
 
-    def list(self, address: Address) -> Iterator[Target]:
+    def list(self, address: Address, most: int | None = None) -> Iterator[Target]:
         """HTTP has no way to ask what is there: StorageError."""
         raise StorageError(
             f"nothing lists what is below '{escape(address.uri)}': it is served over HTTP",

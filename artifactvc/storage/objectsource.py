@@ -82,7 +82,7 @@ class ObjectSource:
             return None
         return self._target(found, address.uri, key.rpartition("/")[2])
 
-    def list(self, address: Address) -> Iterator[Target]:
+    def list(self, address: Address, most: int | None = None) -> Iterator[Target]:
         """All objects below a directory, by one listing; the next page is asked for while one is at work."""
         prefix = address.path if not address.path or address.path.endswith("/") else f"{address.path}/"
         cut, base, kind = len(prefix), self._address, None

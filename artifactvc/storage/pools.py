@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from artifactvc.storage.transport import RemoteOptions
+from artifactvc.util.rate import Rate
 from artifactvc.util.text import escape
 
 _REASONS: Final = {
@@ -80,6 +82,17 @@ def _proxy_for(address: str) -> str | None:
     parts = urlsplit(address)
     proxy = getproxies().get(parts.scheme)
     return proxy if proxy and not proxy_bypass(parts.netloc) else None
+
+
+def pieces(answer: Any, rate: Rate | None, most: int) -> Iterator[bytes]:
+    """The bytes of an answer as they come, *most* at once, at the rate that is allowed."""
+    while True:
+        if rate is not None:
+            rate.take(min(most, answer.length_remaining or most))
+        data: bytes = answer.read(most)
+        if not data:
+            return
+        yield data
 
 
 def let_go(answer: Any) -> None:

@@ -25,10 +25,12 @@ class Source(Protocol):
     def look(self, address: Address) -> Target | None:
         """The object at *address* itself, in the version that it names, else as it is now; None if there is none."""
 
-    def list(self, address: Address) -> Iterator[Target]:
+    def list(self, address: Address, most: int | None = None) -> Iterator[Target]:
         """All objects below the directory *address*, with their versions where the storage keeps them, one listing.
 
         In order of ``name`` (UTF-8 bytes); directory stubs and names that end in ``/`` are left out.
+        Where there are more than *most*, they are only going to be counted: a source that has to read
+        bytes to identify an object leaves that out.
         """
 
     def check(self, target: Target) -> None:

@@ -20,11 +20,16 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from artifactvc.errors import StorageError
-from artifactvc.storage.database import BUSY_SECONDS, begin
+from artifactvc.storage.database import begin, write_hints
 
 #: Seconds to which times are kept.
 GRAIN: Final = 3600
 _CHUNK: Final = 500
+
+
+def hour() -> int:
+    """The hour that it is, in epoch seconds."""
+    return int(time.time()) // GRAIN * GRAIN
 
 
 class Uses:
@@ -45,21 +50,14 @@ class Uses:
     def save(self) -> None:
         """Write what was noted where that is news. Never waits: where another process writes, it is left out."""
         noted, self._noted = self._noted, set()
-        connection = self._connect() if noted else None
-        if connection is None or connection.in_transaction:
+        if not noted:
             return
-        now = int(time.time()) // GRAIN * GRAIN
-        with contextlib.suppress(sqlite3.OperationalError, StorageError):  # busy or read-only: times are a hint
+        now, fresh = hour(), list[tuple[str, int]]()
+        with contextlib.suppress(sqlite3.OperationalError, StorageError):  # busy: times are a hint
             known = self.last(noted)
             fresh = [(file, now) for file in noted if known.get(file, -1) != now]
-            if not fresh:
-                return
-            connection.execute("PRAGMA busy_timeout = 0")
-            try:
-                with begin(connection):
-                    connection.executemany("INSERT OR REPLACE INTO last_use (file, at) VALUES (?, ?)", fresh)
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        if fresh:
+            write_hints(self._connect(), "INSERT OR REPLACE INTO last_use (file, at) VALUES (?, ?)", fresh)
 
     def last(self, files: Iterable[str]) -> dict[str, int]:
         """The recorded time of each of *files* that has one."""

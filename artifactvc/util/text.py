@@ -131,3 +131,8 @@ def near(name: str, names: Iterable[str], n: int = 3) -> list[str]:
 
     known = {known.lower(): known for known in names}
     return [known[match] for match in get_close_matches(name.lower(), known, n=n, cutoff=0.6)]
+
+
+def is_uri(text: str) -> bool:
+    """Whether *text* is meant as an address, rather than as a path of this machine."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text) is not None

@@ -199,7 +199,7 @@ def test_a_key_that_reads_like_a_signature_is_refused(work, data, monkeypatch):
         staged(work, f"file://{data}/q")
 
 
-def _as_of_a_bucket(self, address):
+def _as_of_a_bucket(self, *asked):
     yield Target("s3://bucket/q/a?sig=geheim", "a?sig=geheim", 1, "etag", "e")
 
 

@@ -279,8 +279,8 @@ def test_a_file_that_changes_after_it_was_listed(work: Repository, source: Path,
     """Is an error that says so; what was staged stays as it was, and the next import takes it."""
     real = FileSource.list
 
-    def then_changed(self: FileSource, address: Any) -> Any:
-        yield from list(real(self, address))
+    def then_changed(self: FileSource, *asked: Any) -> Any:
+        yield from list(real(self, *asked))
         write(source, {"a.txt": "two\n"})
 
     monkeypatch.setattr(FileSource, "list", then_changed)

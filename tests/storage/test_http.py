@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from artifactvc.errors import (
-    AvcError,
     Corrupt,
     ReadOnly,
     RemoteMissing,
@@ -23,17 +22,9 @@ from artifactvc.errors import (
 from artifactvc.storage.probe import Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport
 from tests.servers.fixtures import HttpServer
+from tests.support import refused
 
 DATA = bytes(range(256)) * 400
-
-
-def refused(kind: type[AvcError], deed: Callable[[], object]) -> AvcError:
-    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
-    with pytest.raises(AvcError) as caught:
-        deed()
-    assert type(caught.value) is kind, repr(caught.value)
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from artifactvc.core.references import ETAG, MODIFIED, WEAK, Target, parse_address
 from artifactvc.errors import (
-    AvcError,
     ReferenceChanged,
     ReferenceMissing,
     ReferenceRefused,
@@ -23,6 +22,7 @@ from artifactvc.storage.sources import Source, open_source
 from artifactvc.storage.transport import RemoteOptions
 from tests.servers.fixtures import FaultProxy, HttpServer
 from tests.servers.web import OLD, Page, Web, serving
+from tests.support import refused
 
 DATA = random.Random(5).randbytes(3_000_000)
 SMALL = DATA[:50_000]
@@ -52,15 +52,6 @@ def found(uri: str) -> Target:
 
 def read(target: Target, start: int = 0, **options: Any) -> bytes:
     return b"".join(source(target.uri, **options).read(target, start))
-
-
-def refused(kind: type[AvcError], deed: Callable[[], object]) -> AvcError:
-    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
-    with pytest.raises(AvcError) as caught:
-        deed()
-    assert type(caught.value) is kind, repr(caught.value)
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 # ---- a good server -------------------------------------------------------------------------------------

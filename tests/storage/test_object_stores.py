@@ -22,7 +22,6 @@ from urllib.parse import quote
 import pytest
 
 from artifactvc.errors import (
-    AvcError,
     BucketMissing,
     Corrupt,
     MissingExtra,
@@ -40,7 +39,7 @@ from artifactvc.storage.objectstore import PART
 from artifactvc.storage.probe import Probe, open_transport, probe
 from artifactvc.storage.transport import RemoteOptions, Transport
 from artifactvc.util.rate import Rate
-from tests.support import clone, inside, new, origin, tree, version, within
+from tests.support import clone, inside, new, origin, refused, tree, version, within
 
 MIB = 1 << 20
 SECRET = "not-the-secret-but-secret-still"
@@ -104,15 +103,6 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 def on_moto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     """S3, which can be told to fail, by each library."""
     return _store("s3", request.param, request, monkeypatch)
-
-
-def refused(kind: type[AvcError], deed: Callable[[], object]) -> AvcError:
-    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
-    with pytest.raises(AvcError) as caught:
-        deed()
-    assert type(caught.value) is kind, repr(caught.value)
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 # ---- addresses -----------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from artifactvc.errors import (
-    AvcError,
     MissingExtra,
     NoSpace,
     ReadOnly,
@@ -30,17 +29,9 @@ from artifactvc.storage.sftpwire import Broken, Status, Wire
 from artifactvc.storage.ssh import parse_place
 from artifactvc.storage.transport import RemoteOptions
 from tests.servers.fixtures import SftpServer
+from tests.support import refused
 
 QUICK = RemoteOptions(retries=1, timeout=5)
-
-
-def refused(kind: type[AvcError], deed) -> AvcError:
-    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
-    with pytest.raises(AvcError) as caught:
-        deed()
-    assert type(caught.value) is kind, repr(caught.value)
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 @pytest.fixture

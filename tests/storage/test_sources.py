@@ -35,6 +35,7 @@ from artifactvc.storage.transport import RemoteOptions
 from artifactvc.util.rate import Rate
 from tests.servers.fixtures import AzureServer
 from tests.servers.moto import GETTER, LISTER
+from tests.support import refused
 
 MIB = 1 << 20
 #: Names that some client or other gets wrong; each is an object below "d/".
@@ -154,15 +155,6 @@ pytestmark = pytest.mark.servers
 
 def whole(source: Source, target: Target, start: int = 0) -> bytes:
     return b"".join(source.read(target, start))
-
-
-def refused(kind: type[AvcError], deed: Callable[[], object]) -> AvcError:
-    """The error of *kind* with which *deed* fails: one line, and a hint of one."""
-    with pytest.raises(AvcError) as caught:
-        deed()
-    assert type(caught.value) is kind, repr(caught.value)
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 # ---- the contract ----------------------------------------------------------------------------------
